@@ -1,0 +1,39 @@
+# make demo    set everything up and run the pipeline on a drawn sample competition, offline
+# make test    set everything up and pass the tests
+# make setup   the set-up alone: .venv, from the lock file; EXTRA=cuda for an NVIDIA GPU
+# make check   linter, formatter and type checker
+# make lock    resolve pyproject.toml into the lock files anew (needs uv)
+
+PYTHON ?= python3
+EXTRA ?= cpu
+VENV ?= .venv
+LOCK = requirements-$(EXTRA).lock
+READY = $(VENV)/ready-$(EXTRA)
+
+.PHONY: demo test setup check lock
+
+demo: setup
+	$(VENV)/bin/python -m tools.demo
+
+test: setup
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+setup: $(READY)
+
+$(READY): $(LOCK)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+	f"ERROR: $(PYTHON) is Python {v.major}.{v.minor}; TensorFlow needs 3.11, 3.12 or 3.13: make PYTHON=python3.13 $(MAKECMDGOALS)")'
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $(LOCK)
+	@touch $@
+
+check: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+lock:
+	for extra in cpu cuda; do uv pip compile pyproject.toml --extra $$extra --extra dev --universal \
+	--python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --upgrade \
+	--output-file requirements-$$extra.lock --quiet; done

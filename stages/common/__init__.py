@@ -1,0 +1,1 @@
+"""What several stages share: parameters, pictures, networks, features, folds, heads and scores."""

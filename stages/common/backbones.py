@@ -1,0 +1,203 @@
+"""Networks of `keras.applications` by their names: input size, preprocessing, weights.
+
+Nothing is listed by hand: a network's input size is that of its published classifier, and its preprocessing is the
+`preprocess_input` of the module that defines it.
+"""
+
+import difflib
+import os
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.common.errors import UserError, one_line
+from stages.common.params import Backbone
+from stages.common.quiet_keras import keras
+
+WEIGHTS_FOLDER = Path("weights")
+# MobileNetV3's classifier takes any size; 224 is the one it was trained on.
+SIZE_OF_ANY = 224
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed Python, NumPy and Keras, and on TensorFlow switch on deterministic ops and GPU memory growth."""
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.experimental.enable_op_determinism()
+
+
+class Network:
+    """One backbone, ready to turn pictures into features.
+
+    Parameters
+    ----------
+    name : str
+        The entry's name in `backbones` of params.yaml.
+    entry : Backbone
+        Its values.
+
+    Attributes
+    ----------
+    input_size : int
+        Side of the square it takes, in pixels.
+    n_features : int
+        Features of one picture.
+    model : keras.Model
+        The network without its classifier, followed by global average pooling.
+
+    Raises
+    ------
+    UserError
+        If the weights can't be downloaded, can't be read or don't fit, or the input size is too small.
+    """
+
+    def __init__(self, name: str, entry: Backbone):
+        self.application = _application(name, entry)
+        self.preprocess = _preprocessing(self.application)
+        self.input_size = entry.input_size or _published_size(self.application)
+        self.model = self._load(name, entry)
+        self.n_features = int(self.model.output_shape[-1])
+
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        """Turn pictures into features.
+
+        Parameters
+        ----------
+        pictures : ndarray of shape (n, input_size, input_size, 3), uint8
+            Red, green and blue, 0 to 255.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features), float32
+        """
+        # `preprocess_input` works in place on floats, so it gets a copy of its own.
+        inputs = self.preprocess(pictures.astype(np.float32), data_format="channels_last")
+        return np.asarray(self.model.predict_on_batch(inputs), dtype=np.float32)
+
+    def _load(self, name: str, entry: Backbone) -> Any:
+        if entry.weights == "imagenet":
+            return self._load_imagenet(name)
+        # An untrained network is the same whatever `seed` is, so that a new seed costs no new extraction.
+        keras.utils.set_random_seed(zlib.crc32(self.application.__name__.encode()))
+        model = self._build(name, weights=None)
+        if entry.weights != "random":
+            _load_file(model, WEIGHTS_FOLDER / entry.weights, name, self.application.__name__)
+        return model
+
+    def _build(self, name: str, weights: str | None) -> Any:
+        shape = (self.input_size, self.input_size, 3)
+        try:
+            return self.application(weights=weights, include_top=False, pooling="avg", input_shape=shape)
+        except ValueError as error:
+            if "Input size must be at least" not in str(error):
+                raise
+            least = str(error).split("at least ")[1].split("x")[0]
+            raise UserError(
+                f"params.yaml: backbones.{name}.input_size: found {self.input_size}; {self.application.__name__} takes "
+                f"{least} or more: set one, or leave input_size out for the network's own"
+            ) from None
+
+    def _load_imagenet(self, name: str) -> Any:
+        """Load Keras's own ImageNet weights, from its cache folder or by its download."""
+        file_utils = keras.src.utils.file_utils
+        wanted: dict[str, Any] = {}
+        get_file = file_utils.get_file
+
+        def remember(fname: str, origin: str, *args: Any, **options: Any) -> str:
+            wanted.update(fname=fname, origin=origin, hash=options.get("file_hash"))
+            return str(get_file(fname, origin, *args, **options))
+
+        # Keras keeps the file's name, address and hash inside its builders; the call to its downloader shows them.
+        file_utils.get_file = remember
+        try:
+            return self._build(name, weights="imagenet")
+        except UserError:
+            raise
+        except Exception as error:
+            if not wanted:
+                raise
+            folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+            check = f" (hash {wanted['hash']})" if wanted["hash"] else ""
+            raise UserError(
+                f"backbones.{name}: the ImageNet weights can't be loaded: {one_line(error, 120)}; fetch "
+                f"{wanted['origin']}{check} elsewhere and put it at {folder / wanted['fname']}, or bring a file of "
+                f"your own: backbones.{name}.weights: FILE (in weights/, or an absolute path)"
+            ) from None
+        finally:
+            file_utils.get_file = get_file
+
+
+def check_entries(backbones: dict[str, Backbone]) -> None:
+    """Check the network's name and input size of every entry, before any of them runs.
+
+    Raises
+    ------
+    UserError
+        With a line for every entry whose network is not known or whose input size is below what the network takes.
+    """
+    problems = []
+    for name, entry in backbones.items():
+        try:
+            application = _application(name, entry)
+            if entry.input_size is not None:
+                Network(name, entry.model_copy(update={"weights": "random"}))
+            if entry.weights not in ("imagenet", "random") and not (WEIGHTS_FOLDER / entry.weights).is_file():
+                problems.append(_missing_file(name, WEIGHTS_FOLDER / entry.weights, application.__name__))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+
+
+def _application(name: str, entry: Backbone) -> Callable[..., Any]:
+    """Find the function of keras.applications that builds an entry's network."""
+    known = [key for key in dir(keras.applications) if key[0].isupper()]
+    wanted = entry.backbone or name
+    if wanted not in known:
+        by_lower = {key.lower(): key for key in known}
+        near = [by_lower[key] for key in difflib.get_close_matches(wanted.lower(), by_lower, n=3, cutoff=0.5)]
+        hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known)}"
+        raise UserError(
+            f"params.yaml: backbones.{name}: unknown network {wanted!r}; accepted: any name in keras.applications "
+            f"({hint}); rename the entry, or name its network with `backbone:`"
+        )
+    return getattr(keras.applications, wanted)  # type: ignore[no-any-return]
+
+
+def _preprocessing(application: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the `preprocess_input` of the module in which a network is defined."""
+    return sys.modules[application.__module__].preprocess_input  # type: ignore[no-any-return]
+
+
+def _published_size(application: Callable[..., Any]) -> int:
+    """Return the input size of a network's published classifier, in pixels."""
+    # One class keeps the classifier small; the size does not depend on it.
+    return application(weights=None, include_top=True, classes=1).input_shape[1] or SIZE_OF_ANY
+
+
+def _missing_file(name: str, file: Path, network: str) -> str:
+    return (
+        f"params.yaml: backbones.{name}.weights: {file}: no such file; accepted: imagenet, random, or a file of "
+        f"{network}'s weights (.weights.h5 or .h5, without top), its path seen from {WEIGHTS_FOLDER}/ or absolute"
+    )
+
+
+def _load_file(model: Any, file: Path, name: str, network: str) -> None:
+    """Load a user's weights file into a network."""
+    if not file.is_file():
+        raise UserError(_missing_file(name, file, network))
+    try:
+        model.load_weights(file)
+    except Exception as error:  # Keras and h5py raise many types here; all mean that the file is not this network's.
+        raise UserError(
+            f"{file}: does not fit {network} (backbones.{name}.weights): {one_line(error, 200)}; accepted: a whole "
+            "file of this network's weights without its top, as save_weights() writes it"
+        ) from None

@@ -1,0 +1,57 @@
+"""Errors that a user can mend: one line each, exit status 1, no traceback."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable
+
+MAX_LISTED = 20
+
+
+class UserError(Exception):
+    """Something in the input or the parameters is wrong, and the user can mend it.
+
+    Parameters
+    ----------
+    problems : str or iterable of str
+        One line for each problem: the file or parameter, what was found, what is accepted, what to do.
+    """
+
+    def __init__(self, problems: str | Iterable[str]):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def listed(names: Iterable[object], n_shown: int = 5) -> str:
+    """Join names for a message: the first few, then how many more there are."""
+    shown = [str(name) for name in names]
+    more = f" and {len(shown) - n_shown:,} more" if len(shown) > n_shown else ""
+    return ", ".join(shown[:n_shown]) + more
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Return the text of a foreign exception on one line, cut to `limit` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a program's `main` and turn errors that a user can mend into single lines and an exit status."""
+    try:
+        main()
+    except UserError as error:
+        for problem in error.problems[:MAX_LISTED]:
+            print(f"ERROR: {problem}", file=sys.stderr)
+        if len(error.problems) > MAX_LISTED:
+            print(f"ERROR: … and {len(error.problems) - MAX_LISTED:,} more problems like these", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Interrupted: nothing half-written is left; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        # The system's own refusals (full disk, read-only folder) say everything in one line already.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        where = error.filename or os.getcwd()
+        print(f"ERROR: {where}: {error.strerror}; make room or make it writable, then run it again", file=sys.stderr)
+        sys.exit(1)

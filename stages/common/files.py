@@ -1,0 +1,41 @@
+"""Files that are either whole or not there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path to write to, and move it to `path` only when the block succeeds.
+
+    The temporary file lies in the same folder (a rename is atomic only within one file system) and starts with a
+    dot. An exception removes it; a kill leaves it behind, where no stage looks and the next run overwrites it.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the finished file belongs. Its folder is made.
+
+    Yields
+    ------
+    Path
+        Write here. The file is flushed to the disk before it is renamed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file with Unix line ends, whole or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,162 @@
+"""`params.yaml`, read and checked as a whole at the start of every stage.
+
+    params = load_params()
+    params.train.dropout
+
+Every stage checks every section, so that a misspelt key is found by whichever stage runs first, not hours later by
+the stage that needs it.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.common.errors import UserError, one_line
+
+PARAMS_FILE = Path("params.yaml")
+
+# The optimizers of keras.optimizers that train a dense head, by the names that Keras gives them.
+Optimizer = Literal["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "lion", "nadam", "rmsprop", "sgd"]
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+# The name of an entry becomes the name of a file and of a DVC stage.
+EntryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class Section(BaseModel):
+    """A part of params.yaml in which every key must be known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Section):
+    """`data`: the competition's files."""
+
+    raw: str = Field(min_length=1)
+    labels: str = "auto"
+    positive_class: str | None = None
+    bad_images: Literal["error", "skip"] = "error"
+
+
+class Backbone(Section):
+    """`backbones.<name>`: one network."""
+
+    weights: str = Field(min_length=1)
+    # The network's name in keras.applications, where it differs from the entry's own name.
+    backbone: str | None = None
+    input_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+
+
+class Extract(Section):
+    """`extract`: how pictures go through every network."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 16
+
+
+class Train(Section):
+    """`train`: the head and how it is judged."""
+
+    folds: Annotated[int, Field(ge=1, le=100)] = 5
+    normalize: bool = True
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    optimizer: Optimizer = "adam"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    epochs: Annotated[int, Field(ge=1)] = 8
+
+
+class Predict(Section):
+    """`predict`: from probabilities to the submission."""
+
+    clip: tuple[Probability, Probability]
+
+    @field_validator("clip")
+    @classmethod
+    def _low_below_high(cls, clip: tuple[float, float]) -> tuple[float, float]:
+        if not clip[0] < clip[1]:
+            raise ValueError("low must be below high")
+        return clip
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: Data
+    backbones: dict[EntryName, Backbone] = Field(min_length=1)
+    extract: Extract
+    train: Train
+    predict: Predict
+
+
+def load_params(path: str | Path = PARAMS_FILE) -> Params:
+    """Read and check `params.yaml`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to read, by default `params.yaml` in the current folder.
+
+    Returns
+    -------
+    Params
+        One attribute a section, one attribute a key below it.
+
+    Raises
+    ------
+    UserError
+        If the file can't be read, or for every unknown key and every value that is not accepted, a line each.
+    """
+    try:
+        # The same parser as DVC's, so that both read `1e-3` as a number and refuse a key that stands twice.
+        values = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run this from the repository's root, beside dvc.yaml") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {one_line(error)}; mend the line named") from None
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{path}: found {type(values).__name__}, expected the sections {', '.join(Params.model_fields)}"
+        )
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise UserError([_problem(path, problem, values) for problem in error.errors()]) from None
+
+
+def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
+    """Turn one finding of pydantic into one line: parameter, what was found, what is accepted."""
+    keys = [str(key) for key in problem["loc"] if key != "[key]"]
+    name = ".".join(keys)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(keys[:-1])
+        near = difflib.get_close_matches(keys[-1], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        return f"{path}: {name}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{path}: {name}: missing; add it (the file in the repository shows a value)"
+    message = problem["msg"].removeprefix("Value error, ")
+    if name == "predict.clip" or name.startswith("predict.clip."):
+        name, message = "predict.clip", "expected a pair [low, high] with 0 ≤ low < high ≤ 1"
+        return f"{path}: {name}: found {values['predict']['clip']!r}; {message}"
+    if problem["type"] == "literal_error":
+        accepted = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        near = difflib.get_close_matches(str(problem["input"]), accepted, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        message = f"accepted: {', '.join(accepted)}{hint}"
+    return f"{path}: {name}: found {problem['input']!r}; {message[0].lower() + message[1:]}"
+
+
+def _known_keys(keys: list[str]) -> list[str]:
+    """Return the keys that may stand in the section that `keys` lead to."""
+    section: Any = Params
+    for key in keys:
+        field = getattr(section, "model_fields", {}).get(key)
+        section = field.annotation if field else section
+        if key == "backbones":
+            section = Backbone
+    return list(section.model_fields)

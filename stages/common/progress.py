@@ -1,0 +1,87 @@
+"""Long work: done ahead in threads, and shown with its rate and the time left."""
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+N_WORKERS = os.cpu_count() or 1
+SECONDS_BETWEEN_LINES = 30
+
+
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], n_ahead: int) -> Iterator[Result]:
+    """Yield `function(item)` in order, computed in threads at most `n_ahead` items ahead.
+
+    Unlike `Executor.map` it takes items only as results are used, so that memory does not grow with their number.
+    """
+    with ThreadPoolExecutor(N_WORKERS) as pool:
+        pending: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > n_ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Progress:
+    """A progress bar on a terminal; elsewhere (a log, CI) a line every half minute and one at the end.
+
+    Parameters
+    ----------
+    total : int
+        How much there is to do.
+    label : str
+        What is being done.
+    unit : str
+        What is counted.
+    done : int
+        How much was done before, by a run that was interrupted.
+    """
+
+    def __init__(self, total: int, label: str, unit: str = "pictures", done: int = 0):
+        self.total, self.label, self.unit, self.done = total, label, unit, done
+        self.start, self.first = time.monotonic(), done
+        self.next_line = self.start + SECONDS_BETWEEN_LINES
+        self.bar = (
+            tqdm(total=total, desc=label, unit=f" {unit}", initial=done, smoothing=0.05)
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, error_type: object, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        elif error_type is None:
+            self._line()
+
+    def add(self, n: int) -> None:
+        """Count `n` more as done."""
+        self.done += n
+        if self.bar is not None:
+            self.bar.update(n)
+        elif time.monotonic() >= self.next_line:
+            self._line()
+            self.next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
+    def _line(self) -> None:
+        seconds = time.monotonic() - self.start
+        rate = (self.done - self.first) / seconds if seconds > 0 else 0.0
+        left = (
+            f", {tqdm.format_interval((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
+        )
+        print(f"{self.label}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} a second{left}", flush=True)

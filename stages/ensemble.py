@@ -1,0 +1,119 @@
+"""Concatenate the features of all backbones and shuffle the rows.
+
+    python -m stages.ensemble        # or: dvc repro ensemble
+
+Reads `features/gap/<name>.h5` of every backbone in params.yaml, in that order. Writes `features/ensemble.h5`, a feature
+file like those (see `stages/common/features.py`). The training rows are shuffled with the seed, because a head that
+reads them in class order learns nothing; the test rows keep their order, because the submission goes by their names.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from stages.common.errors import UserError, run
+from stages.common.features import block_slices, create_features, open_features
+from stages.common.files import atomic_path
+from stages.common.params import load_params
+from stages.common.progress import Progress
+
+FEATURES = Path("features/gap")
+ENSEMBLE = Path("features/ensemble.h5")
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load_params()
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(open_features(FEATURES / f"{name}.h5")) for name in params.backbones}
+        check_same_rows(files)
+        first = next(iter(files.values()))
+        order = np.random.default_rng(params.seed).permutation(len(first["label"]))
+        rows = {name: first[name][:] for name in ("label", "train_file", "test_file", "class_names")}
+        rows["label"], rows["train_file"] = rows["label"][order], rows["train_file"][order]
+        n_features = sum(file["train"].shape[1] for file in files.values())
+
+        temporary = stack.enter_context(atomic_path(ENSEMBLE))
+        ensemble = stack.enter_context(h5py.File(temporary, "w"))
+        create_features(ensemble, n_features, rows, {"backbones": " ".join(files)})
+        n_rows = len(order) + len(rows["test_file"])
+        with Progress(n_rows, "Concatenating", unit="rows") as progress:
+            copy_rows(files, "train", order, ensemble["train"], progress)
+            copy_rows(files, "test", np.arange(len(rows["test_file"])), ensemble["test"], progress)
+    print(f"{ENSEMBLE}: {n_features:,} features of {len(files)} backbones, {len(order):,} training rows shuffled")
+
+
+def check_same_rows(files: dict[str, h5py.File]) -> None:
+    """Refuse files whose rows are not the same pictures in the same order.
+
+    Parameters
+    ----------
+    files : dict of str to h5py.File
+        Feature files by the names of their backbones.
+
+    Raises
+    ------
+    UserError
+        Naming each file that differs from the first, and where.
+    """
+    (first_name, first), *others = files.items()
+    problems = []
+    for name, file in others:
+        for dataset in ("class_names", "label", "train_file", "test_file"):
+            expected, found = first[dataset][:], file[dataset][:]
+            if expected.shape != found.shape:
+                problem = f"{len(found):,} rows of {dataset} instead of {len(expected):,}"
+            elif (expected != found).any():
+                row = int(np.flatnonzero(expected != found)[0])
+                problem = f"{dataset} row {row} is {_shown(found[row])} instead of {_shown(expected[row])}"
+            else:
+                continue
+            problems.append(
+                f"{FEATURES / name}.h5: not the same pictures in the same order as {first_name}.h5: {problem}; run "
+                f"`dvc repro --force extract@{name} extract@{first_name}`"
+            )
+            break
+    if problems:
+        raise UserError(problems)
+
+
+def copy_rows(
+    sources: dict[str, h5py.File], name: str, order: np.ndarray, target: h5py.Dataset, progress: Progress
+) -> None:
+    """Write the rows of all sources side by side, in the given order, a block at a time.
+
+    Parameters
+    ----------
+    sources : dict of str to h5py.File
+        Feature files.
+    name : str
+        The dataset to copy, of shape (n, d) in each source.
+    order : ndarray of shape (n,), integer
+        Row of the sources for each row of the target.
+    target : h5py.Dataset of shape (n, sum of d), float32
+        Where to write.
+    progress : Progress
+        Counts the rows.
+    """
+    for block in block_slices(len(order), target.shape[1] * 4):
+        rows = np.empty((block.stop - block.start, target.shape[1]), np.float32)
+        first_column = 0
+        for source in sources.values():
+            dataset = source[name]
+            columns = slice(first_column, first_column + dataset.shape[1])
+            # One row at a time: h5py's own selection of scattered rows is slower by orders of magnitude.
+            for i, row in enumerate(order[block]):
+                dataset.read_direct(rows, np.s_[row], np.s_[i, columns])
+            first_column = columns.stop
+        target[block] = rows
+        progress.add(len(rows))
+
+
+def _shown(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,129 @@
+"""Push every picture once through one network and keep its global-average-pooled (GAP) features.
+
+    python -m stages.extract Xception        # or: dvc repro extract@Xception
+
+Reads the pictures that `data/manifest.csv` lists. Writes `features/gap/<name>.h5` (see `stages/common/features.py`).
+This is where the hours go: a killed run is taken up where it was, at most `SECONDS_BETWEEN_SAVES` back.
+"""
+
+import hashlib
+import inspect
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import PIL
+
+from stages.common import backbones, features, images
+from stages.common.backbones import Network, check_entries, make_deterministic
+from stages.common.competition import MANIFEST, read_competition, read_manifest
+from stages.common.errors import UserError, run
+from stages.common.features import PartialRows, text_array, write_features
+from stages.common.images import BadPicture, read_picture
+from stages.common.params import Extract, load_params
+from stages.common.progress import N_WORKERS, Progress, map_ahead
+from stages.common.quiet_keras import keras
+
+FEATURES = Path("features/gap")
+PARTIAL = Path("features/partial")
+SECONDS_BETWEEN_SAVES = 20
+
+
+def main() -> None:
+    """Run the stage for the entry of `backbones` that the command line names."""
+    params = load_params()
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in params.backbones:
+        raise UserError(f"stages.extract: found {sys.argv[1:]}; give one of {', '.join(params.backbones)}")
+    check_entries(params.backbones)
+    make_deterministic(params.seed)
+    network = Network(name, params.backbones[name])
+
+    manifest = read_manifest()
+    manifest = manifest[manifest["problem"] == ""]
+    train, test = manifest[manifest["split"] == "train"], manifest[manifest["split"] == "test"]
+    class_names = read_competition().class_names
+    index_of = {class_name: index for index, class_name in enumerate(class_names)}
+    rows = {
+        "label": train["class"].map(index_of).to_numpy(np.int32),
+        "train_file": text_array(train["file"]),
+        "test_file": text_array(test["file"]),
+        "class_names": text_array(class_names),
+    }
+    partial = PartialRows(PARTIAL / f"{name}.rows", network.n_features, _fingerprint(network, params.extract))
+    try:
+        extract(network, Path(params.data.raw), [*train["file"], *test["file"]], partial, params.extract)
+        write_features(FEATURES / f"{name}.h5", partial, rows, {"backbone": network.model.name})
+    except BaseException:
+        partial.close()
+        raise
+    partial.remove()
+
+
+def extract(network: Network, raw: Path, files: list[str], partial: PartialRows, options: Extract) -> None:
+    """Add the features of all files to `partial`, from the first row that it lacks.
+
+    Parameters
+    ----------
+    network : Network
+        What turns pictures into features.
+    raw : Path
+        The folder from which the files are seen.
+    files : list of str
+        One picture a row.
+    partial : PartialRows
+        Takes the rows; whole batches are saved every `SECONDS_BETWEEN_SAVES`.
+    options : Extract
+        The section `extract` of params.yaml.
+
+    Raises
+    ------
+    UserError
+        If a picture can't be read any more.
+    """
+
+    def read(file: str) -> np.ndarray:
+        try:
+            return read_picture((raw / file).read_bytes(), network.input_size)
+        except (BadPicture, OSError) as error:
+            raise UserError(f"{raw / file}: {error}; it was whole in stage link: run `dvc repro` again") from None
+
+    size = options.batch_size
+    # A batch always starts at the same picture, so that a run taken up gives the same bytes as one that went through.
+    done = partial.n_rows
+    if done:
+        print(f"{partial.path.stem}: going on after {done:,} of {len(files):,} pictures of an interrupted run")
+    pictures = map_ahead(read, files[done:], n_ahead=2 * size + N_WORKERS)
+    last_save = time.monotonic()
+    with Progress(len(files), partial.path.stem, done=done) as progress:
+        for start in range(done, len(files), size):
+            n = min(size, len(files) - start)
+            # The last batch is filled up: another shape would be compiled anew and could round differently.
+            batch = np.zeros((size, network.input_size, network.input_size, 3), np.uint8)
+            for i in range(n):
+                batch[i] = next(pictures)
+            partial.append(network.features(batch)[:n])
+            progress.add(n)
+            if time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
+                partial.save()
+                last_save = time.monotonic()
+    partial.save()
+
+
+def _fingerprint(network: Network, options: Extract) -> str:
+    """Identify everything that the features depend on: pictures, network, weights, parameters, code, versions."""
+    digest = hashlib.sha256(MANIFEST.read_bytes())
+    for weights in network.model.get_weights():
+        digest.update(np.ascontiguousarray(weights).data)
+    modules: list[Any] = [backbones, features, images, sys.modules[__name__]]
+    code = [inspect.getsource(module) for module in modules]
+    versions = [keras.__version__, keras.backend.backend(), np.__version__, PIL.__version__, h5py.__version__]
+    digest.update(repr([network.model.name, network.input_size, options, code, versions]).encode())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    run(main)

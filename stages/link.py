@@ -1,0 +1,146 @@
+"""Check the competition's files and lay out class folders of symbolic links.
+
+    python -m stages.link        # or: dvc repro link
+
+Reads the folder `data.raw` as Kaggle ships it. Writes `data/train/<class>/<file>` and `data/test/<file>`, relative
+links that copy nothing, and the manifest on which every later stage depends (see `stages/common/competition.py`). DVC
+does not track the links: it would replace them by copies and hash every picture once more for every stage.
+"""
+
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from stages.common.competition import MANIFEST, Found, find_competition, write_competition, write_table
+from stages.common.errors import UserError, listed, run
+from stages.common.images import check_picture
+from stages.common.params import load_params
+from stages.common.progress import N_WORKERS, Progress, map_ahead
+
+LINKS = Path("data")
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load_params()
+    raw = Path(params.data.raw)
+    found = find_competition(raw, params.data)
+    pictures = check_pictures(raw, found.pictures)
+    bad = pictures[pictures["problem"] != ""]
+    problems = [f"{raw / row.file}: {row.problem}" for row in bad.itertuples()]
+    if problems and params.data.bad_images == "error":
+        raise UserError([f"{problem}; mend it, or set data.bad_images: skip" for problem in problems])
+    for problem in problems:
+        print(f"WARNING: {problem}; left out (data.bad_images: skip)")
+    _refuse_lost_classes(found, pictures)
+
+    lay_out(raw, pictures[pictures["problem"] == ""])
+    write_competition(found)
+    write_table(MANIFEST, pictures)
+    _summary(found, pictures)
+
+
+def check_pictures(raw: Path, pictures: pd.DataFrame) -> pd.DataFrame:
+    """Open every picture once, for its hash and for whether it decodes.
+
+    Parameters
+    ----------
+    raw : Path
+        The folder from which `file` is seen.
+    pictures : DataFrame with columns file, split, class, id
+        One row a picture.
+
+    Returns
+    -------
+    DataFrame with columns file, split, class, id, md5, problem
+        The same rows.
+    """
+    results = []
+    with Progress(len(pictures), "Checking pictures") as progress:
+        paths = (raw / file for file in pictures["file"])
+        for result in map_ahead(check_picture, paths, n_ahead=8 * N_WORKERS):
+            results.append(result)
+            progress.add(1)
+    return pictures.assign(md5=[md5 for md5, _ in results], problem=[problem for _, problem in results])
+
+
+def lay_out(raw: Path, pictures: pd.DataFrame) -> None:
+    """Replace `data/train` and `data/test` by folders of relative symbolic links.
+
+    Parameters
+    ----------
+    raw : Path
+        The folder from which `file` is seen.
+    pictures : DataFrame with columns file, split, class
+        What to link.
+
+    Raises
+    ------
+    UserError
+        If those folders hold anything but links and folders: it would be lost.
+    """
+    for split in ("train", "test"):
+        folder = LINKS / split
+        plain = [path for path in _walk(folder) if not path.is_symlink() and not path.is_dir()]
+        if plain:
+            raise UserError(
+                f"{folder}: found files that are no links: {listed(plain)}; this folder is laid out anew by each run: "
+                "move them away"
+            )
+        # Laid out beside the old folder, then swapped, so that a kill leaves one of the two whole.
+        partial = LINKS / f".{split}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        target_of = {}
+        for row in pictures[pictures["split"] == split].itertuples():
+            path = PurePosixPath(str(row.file))
+            class_folder = str(row[3]).replace("/", "%2F") if split == "train" else ""
+            link = partial / class_folder / path.name
+            if link in target_of:  # The same name in two nested folders: their names go in front.
+                link = partial / class_folder / "__".join(path.parts[1:])
+            target_of[link] = raw / path
+        for folder_of_class in {link.parent for link in target_of}:
+            folder_of_class.mkdir(exist_ok=True)
+        # From where the links will lie, not from where they are made; real paths, since `..` of a link is elsewhere.
+        raw_from_split = os.path.relpath(os.path.realpath(raw), os.path.realpath(LINKS) + f"/{split}")
+        for link, target in target_of.items():
+            up = ".." if link.parent != partial else "."
+            link.symlink_to(os.path.normpath(os.path.join(up, raw_from_split, target.relative_to(raw))))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+
+
+def _walk(folder: Path) -> list[Path]:
+    return [Path(root) / name for root, _, names in os.walk(folder) for name in names]
+
+
+def _refuse_lost_classes(found: Found, pictures: pd.DataFrame) -> None:
+    """Refuse to go on when every picture of a class is bad."""
+    good = pictures[(pictures["split"] == "train") & (pictures["problem"] == "")]
+    lost = sorted(set(found.competition.class_names) - set(good["class"]))
+    if lost:
+        raise UserError(f"a class without pictures: {listed(lost)}: every one is bad; mend or replace them")
+
+
+def _summary(found: Found, pictures: pd.DataFrame) -> None:
+    """Say in two lines what was found."""
+    counts = pictures[pictures["problem"] == ""].groupby("split")["file"].count()
+    competition = found.competition
+    names = competition.class_names
+    print(
+        f"{counts['train']:,} training pictures of {len(names):,} classes ({listed(names)}; labels from "
+        f"{competition.labels_from}), {counts['test']:,} test pictures"
+    )
+    meaning = {
+        "probability": f"{competition.submission.columns[-1]} = probability of {competition.submission.positive_class}",
+        "probabilities": "one probability a class",
+        "class": f"{competition.submission.columns[-1]} = name of the class",
+        "class_confidence": f"{competition.submission.columns[-1]} = class and confidence",
+    }[competition.submission.kind]
+    print(f"Submission: {meaning}")
+
+
+if __name__ == "__main__":
+    run(main)
