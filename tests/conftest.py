@@ -1,0 +1,43 @@
+"""What the tests share: a place to work in, and programs run as a user runs them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with the stages, params.yaml and weights/ of this checkout, and make it the current one."""
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("stages", "tools", "weights"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.h5"))
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "features").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run_module(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs `python -m MODULE ARGUMENTS` in the project's folder, as DVC does."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "COLUMNS": "120"}
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
