@@ -169,12 +169,12 @@ def _application(name: str, entry: Backbone) -> Callable[..., Any]:
             f"params.yaml: backbones.{name}: unknown network {wanted!r}; accepted: any name in keras.applications "
             f"({hint}); rename the entry, or name its network with `backbone:`"
         )
-    return getattr(keras.applications, wanted)  # type: ignore[no-any-return]
+    return getattr(keras.applications, wanted)
 
 
 def _preprocessing(application: Callable[..., Any]) -> Callable[..., Any]:
     """Return the `preprocess_input` of the module in which a network is defined."""
-    return sys.modules[application.__module__].preprocess_input  # type: ignore[no-any-return]
+    return sys.modules[application.__module__].preprocess_input
 
 
 def _published_size(application: Callable[..., Any]) -> int:

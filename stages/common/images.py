@@ -104,7 +104,7 @@ def check_picture(path: Path) -> tuple[str, str]:
 def _refuse_huge(image: Image.Image, size: int) -> None:
     """Let a JPEG decode smaller, and refuse what is still too large, before any pixel is decoded."""
     full = image.width * image.height
-    image.draft(None, (2 * size, 2 * size))  # type: ignore[arg-type]  # None keeps the mode; the stubs forbid it.
+    image.draft(None, (2 * size, 2 * size))  # None keeps the mode.
     if image.width * image.height > MAX_PIXELS or (image.info.get("progressive") and full > MAX_PROGRESSIVE_PIXELS):
         raise BadPicture(f"is too large ({full / 1e6:,.0f} million pixels)")
 
