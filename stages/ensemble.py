@@ -5,22 +5,32 @@
 Reads `features/gap/<name>.h5` of every backbone in params.yaml, in that order. Writes `features/ensemble.h5`, a feature
 file like those (see `stages/common/features.py`). The training rows are shuffled with the seed, because a head that
 reads them in class order learns nothing; the test rows keep their order, because the submission goes by their names.
+
+Also writes `features/groups.csv` (columns group, split, file): the near-duplicates, found from the features. The train
+stage keeps a group in one fold.
 """
 
+import json
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
+from sklearn.preprocessing import StandardScaler
 
+from stages.common.competition import write_table
+from stages.common.duplicates import find_duplicates
 from stages.common.errors import UserError, run
-from stages.common.features import block_slices, create_features, open_features
+from stages.common.features import block_slices, create_features, open_features, texts
 from stages.common.files import atomic_path
 from stages.common.params import load_params
 from stages.common.progress import Progress
 
 FEATURES = Path("features/gap")
 ENSEMBLE = Path("features/ensemble.h5")
+GROUPS = Path("features/groups.csv")
 
 
 def main() -> None:
@@ -33,16 +43,72 @@ def main() -> None:
         order = np.random.default_rng(params.seed).permutation(len(first["label"]))
         rows = {name: first[name][:] for name in ("label", "train_file", "test_file", "class_names")}
         rows["label"], rows["train_file"] = rows["label"][order], rows["train_file"][order]
-        n_features = sum(file["train"].shape[1] for file in files.values())
+        columns = columns_of({name: file["train"].shape[1] for name, file in files.items()})
+        n_features = max(stop for _, stop in columns.values())
 
         temporary = stack.enter_context(atomic_path(ENSEMBLE))
         ensemble = stack.enter_context(h5py.File(temporary, "w"))
-        create_features(ensemble, n_features, rows, {"backbones": " ".join(files)})
+        create_features(ensemble, n_features, rows, {"columns": json.dumps(columns)})
         n_rows = len(order) + len(rows["test_file"])
         with Progress(n_rows, "Concatenating", unit="rows") as progress:
             copy_rows(files, "train", order, ensemble["train"], progress)
             copy_rows(files, "test", np.arange(len(rows["test_file"])), ensemble["test"], progress)
     print(f"{ENSEMBLE}: {n_features:,} features of {len(files)} backbones, {len(order):,} training rows shuffled")
+    groups = group_duplicates(params.ensemble.duplicates, params.seed)
+    write_table(GROUPS, groups)
+    print(f"{GROUPS}: {groups['group'].nunique():,} groups of near-duplicates with {len(groups):,} pictures")
+
+
+def columns_of(n_features: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """Return the first column of every backbone in the ensemble and the one after its last."""
+    stops = np.cumsum(list(n_features.values())).tolist()
+    return {name: (stop - n, stop) for (name, n), stop in zip(n_features.items(), stops, strict=True)}
+
+
+def group_duplicates(threshold: float | None, seed: int) -> pd.DataFrame:
+    """Find the near-duplicates among all pictures of the ensemble, training and test.
+
+    Parameters
+    ----------
+    threshold : float or None
+        Cosine similarity of standardised features; None finds no groups.
+    seed : int
+        Seed of the search.
+
+    Returns
+    -------
+    DataFrame with columns group, split, file
+        One row for every picture that has a near-duplicate.
+    """
+    with open_features(ENSEMBLE) as file:
+        names = [("train", name) for name in texts(file["train_file"])] + [
+            ("test", n) for n in texts(file["test_file"])
+        ]
+        frame = pd.DataFrame(names, columns=["split", "file"])
+        if threshold is None:
+            return frame.assign(group=0)[["group", "split", "file"]].head(0)
+        n_train = len(file["train"])
+        scaler = StandardScaler()
+        for rows in _blocks(file):
+            scaler.partial_fit(rows)
+
+        def scaled_blocks() -> Iterator[np.ndarray]:
+            return (scaler.transform(rows) for rows in _blocks(file))
+
+        def scaled_rows(numbers: np.ndarray) -> np.ndarray:
+            rows = [file["train"][i] if i < n_train else file["test"][i - n_train] for i in numbers]
+            return np.asarray(scaler.transform(np.stack(rows)))
+
+        frame["group"] = find_duplicates(scaled_blocks, scaled_rows, len(frame), threshold, seed)
+    frame = frame[frame["group"].duplicated(keep=False)].sort_values(["group", "split", "file"])
+    return frame.assign(group=pd.factorize(frame["group"])[0] + 1)[["group", "split", "file"]]
+
+
+def _blocks(file: h5py.File) -> Iterator[np.ndarray]:
+    """Yield all rows of a feature file, training first, a block at a time."""
+    for name in ("train", "test"):
+        for block in block_slices(len(file[name]), file[name].shape[1] * 4):
+            yield file[name][block]
 
 
 def check_same_rows(files: dict[str, h5py.File]) -> None:

@@ -105,7 +105,10 @@ def extract(network: Network, raw: Path, files: list[str], partial: PartialRows,
             batch = np.zeros((size, network.input_size, network.input_size, 3), np.uint8)
             for i in range(n):
                 batch[i] = next(pictures)
-            partial.append(network.features(batch)[:n])
+            rows = network.features(batch)
+            if options.flip:  # The mean over the picture and its mirror image.
+                rows = (rows + network.features(batch[:, :, ::-1])) / 2
+            partial.append(rows[:n])
             progress.add(n)
             if time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
                 partial.save()

@@ -2,104 +2,154 @@
 
     python -m stages.predict        # or: dvc repro
 
-Reads the test features, the models of all folds and the sample submission. Writes `submissions/submission.csv`. The
-probability of a class is the mean over the fold models, clipped to `predict.clip`. Rows are matched by id, never by
+Reads the test features, the models of all folds, their out-of-fold predictions and the sample submission. Writes
+
+    submissions/submission.csv      what Kaggle gets
+    results/test.csv                the same rows before the clip, for blending
+    results/submission.json         for `dvc metrics`: the log loss as it would be scored, and the clip
+
+The probability of a class is the mean over the fold models, clipped to `predict.clip`. Rows are matched by id, never by
 position. Test pictures that were left out as bad get the training prior.
 """
 
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from stages.common.backbones import make_deterministic
-from stages.common.competition import SAMPLE, Competition, read_competition, read_manifest, read_table, write_table
+from stages.common.competition import MANIFEST, SAMPLE, Competition, read_competition, read_manifest, read_table
 from stages.common.errors import UserError, listed, run
-from stages.common.features import open_features, texts
-from stages.common.heads import DenseHead
-from stages.common.params import load_params
+from stages.common.features import block_slices, open_features, texts
+from stages.common.files import atomic_path, write_text
+from stages.common.heads import Blend, parts_of
+from stages.common.params import Params, load_params
 from stages.common.progress import Progress
-from stages.common.scores import clip_proba
-from stages.train import ENSEMBLE, MODELS, predicted_blocks
+from stages.common.scores import Calibration, cross_fitted_log_loss, fit_calibration
+from stages.common.submission import PROBABILITY_FORMS, positive_index, proba_of_rows, read_rows, rows_of_submission
+from stages.ensemble import ENSEMBLE
+from stages.train import JUDGED, MODELS, OOF, RESULTS
 
 SUBMISSION = Path("submissions/submission.csv")
+TEST = RESULTS / "test.csv"
+SCORES = RESULTS / "submission.json"
+
+# Probabilities that the clip is judged on; of more, evenly spread rows are taken.
+MAX_NUMBERS = 20_000_000
 
 
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    make_deterministic(params.seed)
-    competition, manifest, sample = read_competition(), read_manifest(), read_table(SAMPLE)
-    manifest = manifest[manifest["split"] == "test"]
-    id_of = dict(zip(manifest["file"], manifest["id"], strict=True))
+    if params.train.head == "dense":
+        from stages.common.backbones import make_deterministic
 
-    blocks = []
+        make_deterministic(params.seed)
+    competition, sample = read_competition(), read_table(SAMPLE)
+    calibration = calibrate(params, competition)
+    positive = positive_index(competition)
+    ids = sample[competition.submission.columns[0]].tolist()
+    with ExitStack() as stack:
+        test, submission = (
+            stack.enter_context(open(stack.enter_context(atomic_path(path)), "w", encoding="utf-8", newline=""))
+            for path in (TEST, SUBMISSION)
+        )
+        progress = stack.enter_context(Progress(len(ids), "Predicting test"))
+        for some_ids, proba in predict_ids(params, competition, ids):
+            for file, values in ((test, proba), (submission, calibration.apply(proba, positive))):
+                rows = rows_of_submission(competition, some_ids, values)
+                rows.to_csv(file, index=False, header=file.tell() == 0, lineterminator="\n")
+            progress.add(len(some_ids))
+    print(f"{SUBMISSION}: {len(ids):,} rows")
+
+
+def predict_ids(params: Params, competition: Competition, ids: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Predict the test pictures of the given ids with the mean of the fold models, a block at a time.
+
+    Yields
+    ------
+    some_ids : list of str
+        The ids in their order.
+    proba : ndarray of shape (len(some_ids), n_classes), float32
+        Their probabilities; for a picture that was left out as bad, the training prior.
+
+    Raises
+    ------
+    UserError
+        If the features are of other classes, or an id has neither features nor a bad picture.
+    """
+    manifest = read_manifest()
+    test = manifest[manifest["split"] == "test"]
+    id_of = dict(zip(test["file"], test["id"], strict=True))
+    bad = set(test["id"][test["problem"] != ""])
     with open_features(ENSEMBLE) as file:
         names = texts(file["class_names"])
-        if names != competition.class_names:
-            raise UserError(f"{ENSEMBLE}: made for other classes than data/manifest.csv; run `dvc repro`")
-        heads = []
-        for path in sorted(MODELS.glob("fold_*.weights.h5")):
-            heads.append(DenseHead(params.train, file["test"].shape[1], len(names), params.seed))
-            heads[-1].load(path)
-        test_ids = [id_of[name] for name in texts(file["test_file"])]
-        chosen = np.ones(len(test_ids), bool)
-        with Progress(len(test_ids), "Predicting test") as progress:
-            for parts in zip(
-                *(predicted_blocks(head, file["test"], chosen, len(names)) for head in heads), strict=True
-            ):
-                rows = parts[0][0]
-                proba = np.mean([part for _, part in parts], axis=0)
-                blocks.append(
-                    rows_of_submission(competition, [test_ids[row] for row in rows], proba, params.predict.clip)
-                )
-                progress.add(len(rows))
-        bad = manifest["id"][manifest["problem"] != ""].tolist()
+        row_of = {id_of.get(name, ""): row for row, name in enumerate(texts(file["test_file"]))}
+        missing = [identifier for identifier in ids if identifier not in row_of and identifier not in bad]
+        if names != competition.class_names or missing:
+            raise UserError(f"{ENSEMBLE}: its pictures or classes are not those of {MANIFEST}; run `dvc repro`")
         if bad:
-            prior = np.bincount(file["label"][:], minlength=len(names)) / len(file["label"])
-            print(f"WARNING: {len(bad):,} bad test pictures get the training prior: {listed(bad)}")
-            blocks.append(rows_of_submission(competition, bad, np.tile(prior, (len(bad), 1)), params.predict.clip))
+            print(f"WARNING: {len(bad):,} bad test pictures get the training prior: {listed(sorted(bad))}")
+        prior = np.bincount(file["label"][:], minlength=len(names)) / len(file["label"])
+        blends = []
+        for folder in sorted(MODELS.glob("fold_*")):
+            blends.append(Blend(params.train, parts_of(params.train, json.loads(file.attrs["columns"])), len(names), 0))
+            blends[-1].load(folder)
+        for block in block_slices(len(ids), max(file["test"].shape[1], len(names)) * 4):
+            some_ids = ids[block]
+            known = np.array([identifier in row_of for identifier in some_ids])
+            proba = np.tile(prior.astype(np.float32), (len(some_ids), 1))
+            if known.any():
+                features = np.stack([file["test"][row_of[i]] for i in some_ids if i in row_of])
+                proba[known] = sum(blend.predict_proba(features) for blend in blends) / len(blends)
+            yield some_ids, proba
 
-    by_id = pd.concat(blocks).set_index(competition.submission.columns[0])
-    write_table(SUBMISSION, by_id.loc[sample[competition.submission.columns[0]]].reset_index())
-    print(f"{SUBMISSION}: {len(sample):,} rows")
 
-
-def rows_of_submission(
-    competition: Competition, ids: list[str], proba: np.ndarray, clip: tuple[float, float]
-) -> pd.DataFrame:
-    """Turn probabilities into rows of the submission's form.
+def calibrate(params: Params, competition: Competition) -> Calibration:
+    """Choose the clip, and write the log loss that it gives out of fold to `results/submission.json`.
 
     Parameters
     ----------
+    params : Params
+        `predict.clip` is a pair, or `auto`: the clip and temperature with the least log loss out of fold.
     competition : Competition
-        Says the form.
-    ids : list of str
-        Id of every row.
-    proba : ndarray of shape (n, n_classes)
-        Probabilities in the order of `competition.class_names`.
-    clip : tuple of two floats
-        Low and high.
+        Says the form; one without probabilities has nothing to clip.
 
     Returns
     -------
-    DataFrame
-        With the sample's columns.
+    Calibration
+        What to do to the probabilities of the submission.
     """
-    form, names = competition.submission, np.array(competition.class_names)
-    values: dict[str, object] = {form.columns[0]: ids}
-    if form.kind == "probability":
-        positive = competition.class_names.index(form.positive_class or "")
-        values[form.columns[1]] = clip_proba(proba, clip, positive)[:, positive]
-    elif form.kind == "probabilities":
-        clipped = clip_proba(proba, clip)
-        values |= {name: clipped[:, competition.class_names.index(name)] for name in form.columns[1:]}
+    if competition.submission.kind not in PROBABILITY_FORMS:
+        write_text(SCORES, "{}\n")
+        return Calibration()
+    judged = read_rows(JUDGED, "file")
+    oof = read_rows(OOF, competition.submission.columns[0], max_numbers=MAX_NUMBERS)
+    judged = judged.set_index("file").loc[oof[competition.submission.columns[0]]]
+    proba = proba_of_rows(competition, oof)
+    label = pd.Index(competition.class_names).get_indexer(judged["class"])
+    positive = positive_index(competition)
+    if params.predict.clip == "auto":
+        calibration = fit_calibration(label, proba, positive)
+        # The score of a calibration that was fitted to the very rows would be too good.
+        loss = cross_fitted_log_loss(label, proba, judged["fold"].to_numpy(), positive)
     else:
-        best = proba.argmax(axis=1)
-        values[form.columns[1]] = names[best]
-        if form.kind == "class_confidence":
-            values[form.columns[1]] = [f"{names[i]} {row[i]:.6f}" for i, row in zip(best, proba, strict=True)]
-    return pd.DataFrame(values)
+        calibration = Calibration(*params.predict.clip)
+        loss = calibration.log_loss(label, proba, positive)
+    scores = {
+        "val_log_loss_clipped": loss,
+        "clip_low": calibration.low,
+        "clip_high": calibration.high,
+        "temperature": calibration.temperature,
+    }
+    write_text(SCORES, json.dumps(scores, indent=4) + "\n")
+    print(
+        f"Clipped to [{calibration.low:g}, {calibration.high:g}] at temperature {calibration.temperature:g}: "
+        f"log loss {loss:.4f} out of fold"
+    )
+    return calibration
 
 
 if __name__ == "__main__":

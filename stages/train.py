@@ -2,133 +2,224 @@
 
     python -m stages.train        # or: dvc exp run -S train.dropout=0.3
 
-Reads `features/ensemble.h5`. Writes `models/fold_<k>.weights.h5`; `results/oof.h5` with the out-of-fold probabilities;
-through DVCLive `results/metrics.json` for `dvc metrics` and `results/plots` for `dvc plots`. The scores are of
-out-of-fold predictions: every training picture is judged by the one model that was trained without it.
+Reads `features/ensemble.h5` and the groups of near-duplicates. Writes
+
+    models/fold_<k>/            the heads of each fold
+    results/oof.csv             out-of-fold predictions, in the submission's form: a row for every judged picture
+    results/judged.csv          the same rows for people: file, class, fold, predicted, true_proba
+    results/metrics.json        for `dvc metrics`, through DVCLive
+    results/plots/              for `dvc plots`, through DVCLive
+
+Every score is of out-of-fold predictions: a picture is judged by the one model that was trained without it and without
+its near-duplicates.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
+import pandas as pd
 from dvclive import Live
 from scmrepo.exceptions import SCMError
 
-from stages.common.backbones import make_deterministic
+from stages.common.competition import Competition, read_competition, write_table
 from stages.common.errors import UserError, one_line, run
-from stages.common.features import block_slices, open_features, text_array, texts
+from stages.common.features import block_slices, open_features, texts
 from stages.common.files import atomic_path
 from stages.common.folds import assign_folds
-from stages.common.heads import MEMORY_BYTES, DenseHead, Rows
+from stages.common.heads import (
+    MEMORY_BYTES,
+    Blend,
+    Curves,
+    Features,
+    Rows,
+    fit_blend_weights,
+    parts_of,
+)
 from stages.common.params import Train, load_params
 from stages.common.plots import draw_plots
 from stages.common.progress import Progress
 from stages.common.scores import Scores
+from stages.common.submission import rows_of_submission
+from stages.ensemble import ENSEMBLE, GROUPS
 
-ENSEMBLE = Path("features/ensemble.h5")
 MODELS = Path("models")
 RESULTS = Path("results")
+OOF = RESULTS / "oof.csv"
+JUDGED = RESULTS / "judged.csv"
 
 # More classes than this make an unreadable confusion matrix, and more rows an unwieldy plot.
 MAX_PLOTTED_CLASSES = 50
 MAX_PLOTTED_ROWS = 50_000
 
-Curves = dict[str, list[float]]
-
 
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    make_deterministic(params.seed)
-    MODELS.mkdir(exist_ok=True)
+    if params.train.head == "dense":
+        from stages.common.backbones import make_deterministic
+
+        make_deterministic(params.seed)
     with open_features(ENSEMBLE) as file:
-        label, class_names = file["label"][:], texts(file["class_names"])
-        fold = assign_folds(label, params.train.folds, params.seed)
-        in_memory = file["train"].size * 4 <= MEMORY_BYTES
-        features = file["train"][:] if in_memory else file["train"]
-        with atomic_path(RESULTS / "oof.h5") as partial, h5py.File(partial, "w") as oof_file:
-            judged = np.flatnonzero(fold >= 0)
-            oof_file["file"] = file["train_file"][:][judged]
-            oof_file["label"], oof_file["fold"] = label[judged], fold[judged]
-            oof_file["class_names"] = text_array(class_names)
-            oof = oof_file.create_dataset("proba", (len(judged), len(class_names)), np.float32)
-            curves, fold_scores, scores = train_folds(params.train, features, label, fold, params.seed, oof)
-    n_models = int(fold.max()) + 1
-    metrics = {f"val_{name}": value for name, value in scores.items()}
-    if n_models > 1:
-        metrics["val_log_loss_std"] = float(np.std([score["log_loss"] for score in fold_scores]))
-    n_smallest_fold = min(int((fold != k).sum()) for k in range(n_models))
-    metrics |= {"n_train": n_smallest_fold, "n_val": len(judged)}
-    log(metrics, curves, class_names)
+        label, files, class_names = file["label"][:], texts(file["train_file"]), texts(file["class_names"])
+        parts = parts_of(params.train, json.loads(file.attrs["columns"]))
+        fold = assign_folds(label, params.train.folds, params.seed, group_numbers(files, pd.read_csv(GROUPS)))
+        features = file["train"][:] if file["train"].size * 4 <= MEMORY_BYTES else file["train"]
+        blends, curves = fit_folds(params.train, parts, features, label, fold, len(class_names), params.seed)
+        fit_weights(blends, features, label, fold)
+        judged, metrics, plotted = judge(blends, features, label, fold, files, read_competition())
+    write_table(JUDGED, judged)
+    log(metrics, curves, class_names, *plotted)
     for name, value in metrics.items():
         print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value:,}")
 
 
-def train_folds(
+def group_numbers(files: list[str], groups: pd.DataFrame) -> np.ndarray:
+    """Return the number of every file's group of near-duplicates, shape (n_files,); most have one to themselves."""
+    shared = groups[groups["split"] == "train"].set_index("file")["group"]
+    alone = np.arange(len(files)) + len(files) + 1
+    return np.where(pd.Index(files).isin(shared.index), pd.Series(files).map(shared).fillna(0), alone).astype(np.int64)
+
+
+def fit_folds(
     options: Train,
-    features: h5py.Dataset | np.ndarray,
+    parts: dict[str, slice],
+    features: Features,
     label: np.ndarray,
     fold: np.ndarray,
+    n_classes: int,
     seed: int,
-    oof: h5py.Dataset,
-) -> tuple[list[Curves], list[dict[str, float]], dict[str, float]]:
-    """Train one head a fold and judge each on its own fold.
+) -> tuple[list[Blend], list[Curves]]:
+    """Train the heads of every fold on the rows of the other folds.
 
     Parameters
     ----------
     options : Train
         The section `train` of params.yaml.
+    parts : dict of str to slice
+        The columns that get a head each.
     features : h5py.Dataset or ndarray of shape (n_rows, n_features), float32
         Features of the training pictures.
     label : ndarray of shape (n_rows,), integer
         Class of every row.
     fold : ndarray of shape (n_rows,), integer
         The fold in which each row judges, or -1.
-    seed : int
-        Seed of every head.
-    oof : h5py.Dataset of shape (n_judged, n_classes), float32
-        Takes the out-of-fold probabilities, in the order of the judged rows.
+    n_classes, seed : int
+        As for the heads.
 
     Returns
     -------
-    curves : list of dict
-        Learning curves of each fold.
-    fold_scores : list of dict
-        Scores of each fold.
-    scores : dict
-        Scores of all judged rows together.
+    blends : list of Blend
+        One a fold.
+    curves : list of dict of str to list of float
+        Learning curves of each head.
     """
-    n_classes = oof.shape[1]
-    all_scores, curves, fold_scores = Scores(n_classes), [], []
-    position = np.cumsum(fold >= 0) - 1  # Row of `oof` for each judged row.
+    blends, curves = [], []
     n_folds = int(fold.max()) + 1
-    with Progress(n_folds, "Training", unit="folds") as progress:
+    with Progress(n_folds * len(parts), "Training", unit="heads") as progress:
         for k in range(n_folds):
-            head = DenseHead(options, features.shape[1], n_classes, seed)
-            curves.append(head.fit(Rows(features, label, fold != k), Rows(features, label, fold == k)))
-            scores = Scores(n_classes)
-            for rows, proba in predicted_blocks(head, features, fold == k, n_classes):
-                oof[position[rows]] = proba
-                scores.add(label[rows], proba)
-                all_scores.add(label[rows], proba)
+            blend = Blend(options, parts, n_classes, seed)
+            for name, head in blend.heads.items():
+                rows, val_rows = (Rows(features, label, chosen, parts[name]) for chosen in (fold != k, fold == k))
+                curves.append(head.fit(rows, val_rows))
+                progress.add(1)
+            blends.append(blend)
+    return blends, curves
+
+
+def fit_weights(blends: list[Blend], features: Features, label: np.ndarray, fold: np.ndarray) -> None:
+    """Fit the blend's weights out of fold, save the models with them, and leave each fold with honest ones.
+
+    The saved models, which predict the test pictures, get the weights that suit all judged rows. The blends that go on
+    to judge get weights fitted without the rows that they judge. With a single split there are no such rows, and
+    every part weighs the same.
+    """
+    n_parts = len(blends[0].parts)
+    honest = [blend.weights for blend in blends]
+    if n_parts > 1 and len(blends) > 1:
+        true_proba = np.empty((len(label), n_parts))
+        for k, blend in enumerate(blends):
+            for rows, block in chosen_blocks(features, fold == k, blend.n_classes):
+                for part, proba in enumerate(blend.predict_parts(block)):
+                    true_proba[rows, part] = proba[np.arange(len(rows)), label[rows]]
+        honest = [fit_blend_weights(true_proba[fold != k]) for k in range(len(blends))]
+        for blend in blends:
+            blend.weights = fit_blend_weights(true_proba)
+        shown = zip(blends[0].parts, blends[0].weights, strict=True)
+        print("Blend: " + ", ".join(f"{weight:.3f} {name}" for name, weight in shown))
+    for k, blend in enumerate(blends):
+        blend.save(MODELS / f"fold_{k + 1}")
+        blend.weights = honest[k]
+
+
+def judge(
+    blends: list[Blend],
+    features: Features,
+    label: np.ndarray,
+    fold: np.ndarray,
+    files: list[str],
+    competition: Competition,
+) -> tuple[pd.DataFrame, dict[str, float], tuple[np.ndarray, np.ndarray | None]]:
+    """Predict every judged row with its fold's model, write `results/oof.csv`, and score.
+
+    Returns
+    -------
+    judged : DataFrame with columns file, class, fold, predicted, true_proba
+        One row a judged picture.
+    metrics : dict of str to number
+        What `dvc metrics` shows.
+    plotted : tuple of ndarray of shape (n,) and ndarray of shape (n, n_classes) or None
+        Labels and probabilities of as many rows as a plot can show.
+    """
+    names = np.array(competition.class_names)
+    all_scores, fold_scores = Scores(len(names)), []
+    judged, plotted_labels, plotted_proba = [], [], []
+    every = -(-int((fold >= 0).sum()) // MAX_PLOTTED_ROWS)
+    with atomic_path(OOF) as partial, open(partial, "w", encoding="utf-8", newline="") as oof:
+        for k, blend in enumerate(blends):
+            scores = Scores(len(names))
+            for rows, block in chosen_blocks(features, fold == k, len(names)):
+                proba = blend.predict_proba(block).astype(np.float32)
+                table = rows_of_submission(competition, [files[row] for row in rows], proba)
+                table.to_csv(oof, index=False, header=oof.tell() == 0, lineterminator="\n")
+                for kept in (scores, all_scores):
+                    kept.add(label[rows], proba)
+                values = {
+                    "file": [files[row] for row in rows],
+                    "class": names[label[rows]],
+                    "fold": k + 1,
+                    "predicted": names[proba.argmax(axis=1)],
+                    "true_proba": proba[np.arange(len(rows)), label[rows]],
+                }
+                judged.append(pd.DataFrame(values))
+                plotted_labels.append(label[rows[::every]])
+                if len(names) <= MAX_PLOTTED_CLASSES:
+                    plotted_proba.append(proba[::every])
             fold_scores.append(scores.result())
-            head.save(MODELS / f"fold_{k + 1}.weights.h5")
-            progress.add(1)
-    return curves, fold_scores, all_scores.result()
+
+    metrics: dict[str, float] = {}
+    for name, value in all_scores.result().items():
+        metrics[f"val_{name}"] = value
+        if len(blends) > 1:
+            metrics[f"val_{name}_std"] = float(np.std([scores[name] for scores in fold_scores]))
+    metrics["n_train"] = min(int((fold != k).sum()) for k in range(len(blends)))
+    metrics["n_val"] = int((fold >= 0).sum())
+    proba_shown = np.concatenate(plotted_proba) if plotted_proba else None
+    return pd.concat(judged), metrics, (np.concatenate(plotted_labels), proba_shown)
 
 
-def predicted_blocks(
-    head: DenseHead, features: h5py.Dataset | np.ndarray, chosen: np.ndarray, n_classes: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield row numbers (n,) and probabilities (n, n_classes) of the chosen rows, a block at a time."""
+def chosen_blocks(features: Features, chosen: np.ndarray, n_classes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield numbers (n,) and features (n, n_features) of the chosen rows, in blocks whose probabilities stay small."""
     for block in block_slices(len(chosen), max(features.shape[1], n_classes) * 4):
         rows = np.flatnonzero(chosen[block])
         if len(rows):
-            yield block.start + rows, head.predict_proba(features[block][rows])
+            yield block.start + rows, features[block][rows]
 
 
-def log(metrics: dict[str, float], curves: list[Curves], class_names: list[str]) -> None:
+def log(
+    metrics: dict[str, float], curves: list[Curves], class_names: list[str], label: np.ndarray, proba: np.ndarray | None
+) -> None:
     """Write metrics and plots through DVCLive.
 
     Raises
@@ -136,15 +227,9 @@ def log(metrics: dict[str, float], curves: list[Curves], class_names: list[str])
     UserError
         If DVCLive can't work in this repository.
     """
-    with h5py.File(RESULTS / "oof.h5") as oof:
-        # Evenly spread rows, should there be more than a plot can show; the file is shuffled.
-        shown = slice(None, None, -(-len(oof["label"]) // MAX_PLOTTED_ROWS))
-        label = oof["label"][shown]
-        proba = oof["proba"][shown] if len(class_names) <= MAX_PLOTTED_CLASSES else None
     try:
         with Live(str(RESULTS), dvcyaml=None, save_dvc_exp=False, report=None) as live:
-            n_epochs = max(len(values) for curve in curves for values in curve.values())
-            for epoch in range(n_epochs):
+            for epoch in range(max(len(values) for curve in curves for values in curve.values())):
                 live.step = epoch + 1
                 for name in curves[0]:
                     values = [curve[name][epoch] for curve in curves if epoch < len(curve[name])]

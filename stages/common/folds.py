@@ -6,7 +6,7 @@ import numpy as np
 PARTS_OF_ONE_SPLIT = 5
 
 
-def assign_folds(label: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+def assign_folds(label: np.ndarray, n_folds: int, seed: int, group: np.ndarray | None = None) -> np.ndarray:
     """Deal the rows of every class into folds, as evenly as they go.
 
     Rows are shuffled, sorted by class (stably) and dealt out one after the other, so that fold sizes and the counts of
@@ -21,6 +21,8 @@ def assign_folds(label: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
         How many; 1 stands for a single split, in which one row in five judges.
     seed : int
         Seed of the shuffle.
+    group : ndarray of shape (n_rows,), integer, optional
+        Rows of one group fall into one fold: the group is dealt out by its first row, and the others follow.
 
     Returns
     -------
@@ -28,6 +30,9 @@ def assign_folds(label: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
         The fold in which each row judges, 0 to n_folds - 1; -1 for rows that only train (with `n_folds=1`).
     """
     n_parts = n_folds if n_folds > 1 else PARTS_OF_ONE_SPLIT
+    if group is not None:
+        _, first_rows, group_of_row = np.unique(group, return_index=True, return_inverse=True)
+        return assign_folds(label[first_rows], n_folds, seed)[group_of_row]
     shuffled = np.random.default_rng(seed).permutation(len(label))
     by_class = shuffled[np.argsort(label[shuffled], kind="stable")]
     fold = np.empty(len(label), np.int32)

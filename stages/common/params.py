@@ -55,29 +55,41 @@ class Extract(Section):
     """`extract`: how pictures go through every network."""
 
     batch_size: Annotated[int, Field(ge=1)] = 16
+    flip: bool = False
+
+
+class Ensemble(Section):
+    """`ensemble`: one file of features for the head."""
+
+    duplicates: Annotated[float, Field(gt=0, le=1)] | None = 0.95
 
 
 class Train(Section):
     """`train`: the head and how it is judged."""
 
+    head: Literal["dense", "logistic"] = "dense"
+    ensemble: Literal["concatenate", "blend"] = "concatenate"
     folds: Annotated[int, Field(ge=1, le=100)] = 5
+    class_weight: Literal["balanced"] | None = None
     normalize: bool = True
+    hidden: list[Annotated[int, Field(ge=1)]] = []
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     optimizer: Optimizer = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     batch_size: Annotated[int, Field(ge=1)] = 128
     epochs: Annotated[int, Field(ge=1)] = 8
+    patience: Annotated[int, Field(ge=1)] | None = None
 
 
 class Predict(Section):
     """`predict`: from probabilities to the submission."""
 
-    clip: tuple[Probability, Probability]
+    clip: Literal["auto"] | tuple[Probability, Probability]
 
     @field_validator("clip")
     @classmethod
-    def _low_below_high(cls, clip: tuple[float, float]) -> tuple[float, float]:
-        if not clip[0] < clip[1]:
+    def _low_below_high(cls, clip: str | tuple[float, float]) -> str | tuple[float, float]:
+        if not isinstance(clip, str) and not clip[0] < clip[1]:
             raise ValueError("low must be below high")
         return clip
 
@@ -89,6 +101,7 @@ class Params(Section):
     data: Data
     backbones: dict[EntryName, Backbone] = Field(min_length=1)
     extract: Extract
+    ensemble: Ensemble
     train: Train
     predict: Predict
 
@@ -125,7 +138,8 @@ def load_params(path: str | Path = PARAMS_FILE) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise UserError([_problem(path, problem, values) for problem in error.errors()]) from None
+        # One value that may be of several types gives a finding for each of them.
+        raise UserError(list(dict.fromkeys(_problem(path, problem, values) for problem in error.errors()))) from None
 
 
 def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
@@ -141,7 +155,7 @@ def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
         return f"{path}: {name}: missing; add it (the file in the repository shows a value)"
     message = problem["msg"].removeprefix("Value error, ")
     if name == "predict.clip" or name.startswith("predict.clip."):
-        name, message = "predict.clip", "expected a pair [low, high] with 0 ≤ low < high ≤ 1"
+        name, message = "predict.clip", "expected auto or a pair [low, high] with 0 ≤ low < high ≤ 1"
         return f"{path}: {name}: found {values['predict']['clip']!r}; {message}"
     if problem["type"] == "literal_error":
         accepted = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
