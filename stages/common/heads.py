@@ -141,14 +141,16 @@ class DenseHead:
 
         self.keras, self.options, self.n_classes, self.seed = keras, options, n_classes, seed
         keras.utils.set_random_seed(seed)
-        inputs = outputs = keras.Input((n_features,))
+        # Every layer has a name of its own: Keras's counters would make the file depend on what was built before.
+        inputs = outputs = keras.Input((n_features,), name="features")
         if options.normalize:
             outputs = keras.layers.Normalization(name="normalization")(outputs)
-        for units in options.hidden:
-            outputs = keras.layers.Dense(units, activation="relu")(outputs)
-        outputs = keras.layers.Dropout(options.dropout)(outputs)
+        for number, units in enumerate(options.hidden, start=1):
+            outputs = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(outputs)
+        outputs = keras.layers.Dropout(options.dropout, name="dropout")(outputs)
         two = n_classes == 2
-        outputs = keras.layers.Dense(1 if two else n_classes, activation="sigmoid" if two else "softmax")(outputs)
+        units, activation = (1, "sigmoid") if two else (n_classes, "softmax")
+        outputs = keras.layers.Dense(units, activation=activation, name="output")(outputs)
         self.model = keras.Model(inputs, outputs, name="head")
         self.loss = "binary_crossentropy" if two else "sparse_categorical_crossentropy"
 
@@ -189,7 +191,7 @@ class DenseHead:
         with atomic_path(path) as partial:
             # Without its optimizer, whose numbers nobody needs again; and Keras wants its own suffix on what it writes.
             with_suffix = partial.with_suffix(".weights.h5")
-            self.keras.Model(self.model.inputs, self.model.outputs).save_weights(with_suffix)
+            self.keras.Model(self.model.inputs, self.model.outputs, name="head").save_weights(with_suffix)
             with_suffix.rename(partial)
 
     def load(self, path: Path) -> None:

@@ -39,8 +39,10 @@ def draw_plots(
     panel = next(panels)
     for k, curve in enumerate(curves):
         for name, colour in (("loss", "tab:blue"), ("val_loss", "tab:orange")):
-            epochs = range(1, len(curve[name]) + 1)
-            panel.plot(epochs, curve[name], color=colour, alpha=0.7, label=name if k == 0 else None)
+            values = curve.get(name, [])  # A head without epochs has one loss, and none of validation.
+            marker = "o" if len(values) == 1 else None
+            epochs = range(1, len(values) + 1)
+            panel.plot(epochs, values, color=colour, marker=marker, alpha=0.7, label=name if k == 0 else None)
     panel.set(xlabel="epoch", ylabel="log loss", yscale="log", title="Learning curves, one line a fold")
     panel.legend()
     if positive is not None:
