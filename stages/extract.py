@@ -124,7 +124,7 @@ def _fingerprint(network: Network, options: Extract) -> str:
     modules: list[Any] = [backbones, features, images, sys.modules[__name__]]
     code = [inspect.getsource(module) for module in modules]
     versions = [keras.__version__, keras.backend.backend(), np.__version__, PIL.__version__, h5py.__version__]
-    digest.update(repr([network.model.name, network.input_size, options, code, versions]).encode())
+    digest.update(repr([network.model.name, network.input_size, network.pooling, options, code, versions]).encode())
     return digest.hexdigest()
 
 

@@ -51,7 +51,7 @@ class Network:
     n_features : int
         Features of one picture.
     model : keras.Model
-        The network without its classifier, followed by global average pooling.
+        The network without its classifier, followed by the entry's pooling.
 
     Raises
     ------
@@ -63,7 +63,10 @@ class Network:
         self.application = _application(name, entry)
         self.preprocess = _preprocessing(self.application)
         self.input_size = entry.input_size or _published_size(self.application)
+        self.pooling = None if entry.pooling == "flatten" else entry.pooling
         self.model = self._load(name, entry)
+        if self.pooling is None:
+            self.model = keras.Model(self.model.inputs, keras.layers.Flatten()(self.model.output), name=self.model.name)
         self.n_features = int(self.model.output_shape[-1])
 
     def features(self, pictures: np.ndarray) -> np.ndarray:
@@ -95,7 +98,7 @@ class Network:
     def _build(self, name: str, weights: str | None) -> Any:
         shape = (self.input_size, self.input_size, 3)
         try:
-            return self.application(weights=weights, include_top=False, pooling="avg", input_shape=shape)
+            return self.application(weights=weights, include_top=False, pooling=self.pooling, input_shape=shape)
         except ValueError as error:
             if "Input size must be at least" not in str(error):
                 raise

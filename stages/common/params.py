@@ -49,6 +49,7 @@ class Backbone(Section):
     # The network's name in keras.applications, where it differs from the entry's own name.
     backbone: str | None = None
     input_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    pooling: Literal["avg", "max", "flatten"] = "avg"
 
 
 class Extract(Section):
