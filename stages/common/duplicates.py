@@ -15,6 +15,11 @@ from scipy.sparse.csgraph import connected_components
 N_TABLES = 24
 # Pairs in one bucket: beyond this many neighbours, rows of a crowded bucket are not compared.
 N_NEIGHBOURS = 16
+# Of candidates, sketches of so many numbers are compared first. Their similarity is off by 0.05 or so.
+N_SKETCH = 64
+MARGIN = 0.2
+# Pairs that are compared at a time.
+CHUNK = 4096
 
 
 def find_duplicates(
@@ -44,35 +49,58 @@ def find_duplicates(
     ndarray of shape (n_rows,), integer
         Number of the group of each row; most groups have one row.
     """
-    codes = _codes(blocks, n_rows, seed)
-    pairs = np.unique(np.concatenate([_neighbours(codes[:, table]) for table in range(N_TABLES)]), axis=0)
-    alike = []
-    for start in range(0, len(pairs), 4096):
-        chunk = pairs[start : start + 4096]
+    codes, sketch = _codes_and_sketch(blocks, n_rows, seed)
+    candidates = [_close(_neighbours(codes[:, table]), sketch, threshold - MARGIN) for table in range(N_TABLES)]
+    pairs = np.unique(np.concatenate(candidates), axis=0)
+    alike = [np.empty((0, 2), np.int64)]
+    for start in range(0, len(pairs), CHUNK):
+        chunk = pairs[start : start + CHUNK]
         numbers, position = np.unique(chunk, return_inverse=True)
-        rows = rows_at(numbers).astype(np.float32)
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True) + 1e-12
+        rows = _unit_rows(rows_at(numbers))
         left, right = position.reshape(chunk.shape).T
         alike.append(chunk[np.einsum("ij,ij->i", rows[left], rows[right]) >= threshold])
-    left, right = np.concatenate(alike).T if alike else np.empty((2, 0), int)
+    left, right = np.concatenate(alike).T
     graph = coo_array((np.ones(len(left), bool), (left, right)), shape=(n_rows, n_rows))
     return connected_components(graph, directed=False)[1]
 
 
-def _codes(blocks: Callable[[], Iterator[np.ndarray]], n_rows: int, seed: int) -> np.ndarray:
-    """Return one code a table for every row: shape (n_rows, N_TABLES), int64."""
+def _unit_rows(rows: np.ndarray) -> np.ndarray:
+    rows = rows.astype(np.float32)
+    return rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-12)
+
+
+def _codes_and_sketch(
+    blocks: Callable[[], Iterator[np.ndarray]], n_rows: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return one code a table for every row, (n_rows, N_TABLES) int64, and (n_rows, N_SKETCH) float32.
+
+    The sketch is a random projection of the unit rows: its inner products are nearly those of the rows.
+    """
     # A few rows a bucket, if the rows were spread evenly.
     n_bits = max(8, int(np.ceil(np.log2(max(n_rows, 2)))))
-    codes = np.empty((n_rows, N_TABLES), np.int64)
-    planes = None
+    codes, sketch = np.empty((n_rows, N_TABLES), np.int64), np.empty((n_rows, N_SKETCH), np.float32)
+    rng = np.random.default_rng(seed)
+    planes, projection = np.empty(0), np.empty(0)
     first = 0
     for rows in blocks():
-        if planes is None:
-            planes = np.random.default_rng(seed).standard_normal((rows.shape[1], N_TABLES * n_bits), np.float32)
-        sides = (rows @ planes > 0).reshape(len(rows), N_TABLES, n_bits)
-        codes[first : first + len(rows)] = sides @ (1 << np.arange(n_bits))
-        first += len(rows)
-    return codes
+        if not first:
+            planes = rng.standard_normal((rows.shape[1], N_TABLES * n_bits), np.float32)
+            projection = rng.standard_normal((rows.shape[1], N_SKETCH), np.float32) / np.float32(np.sqrt(N_SKETCH))
+        unit = _unit_rows(rows)
+        sides = (unit @ planes > 0).reshape(len(unit), N_TABLES, n_bits)
+        codes[first : first + len(unit)] = sides @ (1 << np.arange(n_bits))
+        sketch[first : first + len(unit)] = unit @ projection
+        first += len(unit)
+    return codes, sketch
+
+
+def _close(pairs: np.ndarray, sketch: np.ndarray, threshold: float) -> np.ndarray:
+    """Keep the pairs whose sketches are close: the rows themselves are read for these only."""
+    kept = [np.empty((0, 2), np.int64)]
+    for start in range(0, len(pairs), CHUNK):
+        chunk = pairs[start : start + CHUNK]
+        kept.append(chunk[np.einsum("ij,ij->i", sketch[chunk[:, 0]], sketch[chunk[:, 1]]) >= threshold])
+    return np.concatenate(kept)
 
 
 def _neighbours(codes: np.ndarray) -> np.ndarray:
