@@ -13,7 +13,6 @@ stage keeps a group in one fold.
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -26,11 +25,8 @@ from stages.common.errors import UserError, run
 from stages.common.features import block_slices, create_features, open_features, texts
 from stages.common.files import atomic_path
 from stages.common.params import load_params
+from stages.common.paths import ENSEMBLE, FEATURES, GROUPS
 from stages.common.progress import Progress
-
-FEATURES = Path("features/gap")
-ENSEMBLE = Path("features/ensemble.h5")
-GROUPS = Path("features/groups.csv")
 
 
 def main() -> None:

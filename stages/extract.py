@@ -19,16 +19,15 @@ import PIL
 
 from stages.common import backbones, features, images
 from stages.common.backbones import Network, check_entries, make_deterministic
-from stages.common.competition import MANIFEST, read_competition, read_manifest
+from stages.common.competition import read_competition, read_manifest
 from stages.common.errors import UserError, run
 from stages.common.features import PartialRows, text_array, write_features
 from stages.common.images import BadPicture, read_picture
 from stages.common.params import Extract, load_params
+from stages.common.paths import FEATURES, MANIFEST, PARTIAL
 from stages.common.progress import N_WORKERS, Progress, map_ahead
 from stages.common.quiet_keras import keras
 
-FEATURES = Path("features/gap")
-PARTIAL = Path("features/partial")
 SECONDS_BETWEEN_SAVES = 20
 
 

@@ -15,29 +15,27 @@ position. Test pictures that were left out as bad get the training prior.
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from stages.common.competition import MANIFEST, SAMPLE, Competition, read_competition, read_manifest, read_table
+from stages.common.competition import Competition, read_competition, read_manifest, read_table
 from stages.common.errors import UserError, listed, run
 from stages.common.features import block_slices, open_features, texts
 from stages.common.files import atomic_path, write_text
 from stages.common.heads import Blend, parts_of
 from stages.common.params import Params, load_params
+from stages.common.paths import ENSEMBLE, JUDGED, MANIFEST, MODELS, OOF, SAMPLE, SCORES, SUBMISSION, TEST
 from stages.common.progress import Progress
 from stages.common.scores import Calibration, cross_fitted_log_loss, fit_calibration
-from stages.common.submission import PROBABILITY_FORMS, positive_index, proba_of_rows, read_rows, rows_of_submission
-from stages.ensemble import ENSEMBLE
-from stages.train import JUDGED, MODELS, OOF, RESULTS
-
-SUBMISSION = Path("submissions/submission.csv")
-TEST = RESULTS / "test.csv"
-SCORES = RESULTS / "submission.json"
-
-# Probabilities that the clip is judged on; of more, evenly spread rows are taken.
-MAX_NUMBERS = 20_000_000
+from stages.common.submission import (
+    MAX_NUMBERS,
+    PROBABILITY_FORMS,
+    positive_index,
+    proba_of_rows,
+    read_rows,
+    rows_of_submission,
+)
 
 
 def main() -> None:

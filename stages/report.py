@@ -24,12 +24,9 @@ from stages.common.errors import run
 from stages.common.files import write_text
 from stages.common.images import read_picture
 from stages.common.params import load_params
-from stages.common.submission import PROBABILITY_FORMS, proba_of_rows, read_rows
-from stages.ensemble import GROUPS
-from stages.predict import MAX_NUMBERS, SCORES
-from stages.train import JUDGED, OOF, RESULTS
+from stages.common.paths import GROUPS, JUDGED, METRICS, OOF, OVERVIEW, REPORT, SCORES
+from stages.common.submission import MAX_NUMBERS, PROBABILITY_FORMS, proba_of_rows, read_rows
 
-REPORT = RESULTS / "report.html"
 N_SHOWN = 24
 THUMBNAIL = 160  # pixels
 MAX_CLASS_ROWS = 100
@@ -51,8 +48,8 @@ def main() -> None:
     competition = read_competition()
     judged = read_rows(JUDGED, "file").set_index("file")
     sections = [
-        ("Scores", scores_table(RESULTS / "metrics.json", SCORES)),
-        ("Curves", _image((RESULTS / "plots/images/overview.png").read_bytes(), "png")),
+        ("Scores", scores_table(METRICS, SCORES)),
+        ("Curves", _image(OVERVIEW.read_bytes(), "png")),
         ("Highest loss", highest_loss(raw, judged)),
         ("Suspected wrong labels", suspects(raw, judged, competition)),
         ("Near-duplicates", duplicates(raw, judged, pd.read_csv(GROUPS, dtype=str))),

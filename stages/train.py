@@ -16,7 +16,6 @@ its near-duplicates.
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -38,16 +37,11 @@ from stages.common.heads import (
     parts_of,
 )
 from stages.common.params import Train, load_params
+from stages.common.paths import ENSEMBLE, GROUPS, JUDGED, MODELS, OOF, RESULTS
 from stages.common.plots import draw_plots
 from stages.common.progress import Progress
 from stages.common.scores import Scores
 from stages.common.submission import rows_of_submission
-from stages.ensemble import ENSEMBLE, GROUPS
-
-MODELS = Path("models")
-RESULTS = Path("results")
-OOF = RESULTS / "oof.csv"
-JUDGED = RESULTS / "judged.csv"
 
 # More classes than this make an unreadable confusion matrix, and more rows an unwieldy plot.
 MAX_PLOTTED_CLASSES = 50
@@ -61,6 +55,7 @@ def main() -> None:
         from stages.common.backbones import make_deterministic
 
         make_deterministic(params.seed)
+    live = open_live()
     with open_features(ENSEMBLE) as file:
         label, files, class_names = file["label"][:], texts(file["train_file"]), texts(file["class_names"])
         parts = parts_of(params.train, json.loads(file.attrs["columns"]))
@@ -70,7 +65,7 @@ def main() -> None:
         fit_weights(blends, features, label, fold)
         judged, metrics, plotted = judge(blends, features, label, fold, files, read_competition())
     write_table(JUDGED, judged)
-    log(metrics, curves, class_names, *plotted)
+    log(live, metrics, curves, class_names, *plotted)
     for name, value in metrics.items():
         print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value:,}")
 
@@ -217,10 +212,8 @@ def chosen_blocks(features: Features, chosen: np.ndarray, n_classes: int) -> Ite
             yield block.start + rows, features[block][rows]
 
 
-def log(
-    metrics: dict[str, float], curves: list[Curves], class_names: list[str], label: np.ndarray, proba: np.ndarray | None
-) -> None:
-    """Write metrics and plots through DVCLive.
+def open_live() -> Live:
+    """Return the logger of metrics and plots, before anything is trained.
 
     Raises
     ------
@@ -228,26 +221,38 @@ def log(
         If DVCLive can't work in this repository.
     """
     try:
-        with Live(str(RESULTS), dvcyaml=None, save_dvc_exp=False, report=None) as live:
-            for epoch in range(max(len(values) for curve in curves for values in curve.values())):
-                live.step = epoch + 1
-                for name in curves[0]:
-                    values = [curve[name][epoch] for curve in curves if epoch < len(curve[name])]
-                    split, metric = ("val", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
-                    live.log_metric(f"{split}/{metric}", float(np.mean(values)))
-            if proba is not None and len(class_names) == 2:
-                live.log_sklearn_plot("roc", label, proba[:, 1], name="roc")
-                live.log_sklearn_plot("calibration", label, proba[:, 1], name="calibration", n_bins=10)
-            if proba is not None:
-                names = np.array(class_names)
-                live.log_sklearn_plot(
-                    "confusion_matrix", names[label], names[proba.argmax(axis=1)], name="confusion_matrix"
-                )
-            live.log_image("overview.png", draw_plots(curves, label, proba, class_names))
-            # The curves' last values are in the plots; the table of metrics keeps what experiments are compared by.
-            live.summary, live._step = dict(metrics), None
+        return Live(str(RESULTS), dvcyaml=None, save_dvc_exp=False, report=None)
     except SCMError as error:
         raise UserError(f"DVCLive: {one_line(error)}; make a first commit: git add -A && git commit") from None
+
+
+def log(
+    live: Live,
+    metrics: dict[str, float],
+    curves: list[Curves],
+    class_names: list[str],
+    label: np.ndarray,
+    proba: np.ndarray | None,
+) -> None:
+    """Write metrics and plots."""
+    with live:
+        for epoch in range(max(len(values) for curve in curves for values in curve.values())):
+            live.step = epoch + 1
+            for name in curves[0]:
+                values = [curve[name][epoch] for curve in curves if epoch < len(curve[name])]
+                split, metric = ("val", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
+                live.log_metric(f"{split}/{metric}", float(np.mean(values)))
+        if proba is not None and len(class_names) == 2:
+            live.log_sklearn_plot("roc", label, proba[:, 1], name="roc")
+            live.log_sklearn_plot("calibration", label, proba[:, 1], name="calibration", n_bins=10)
+        if proba is not None:
+            names = np.array(class_names)
+            live.log_sklearn_plot(
+                "confusion_matrix", names[label], names[proba.argmax(axis=1)], name="confusion_matrix"
+            )
+        live.log_image("overview.png", draw_plots(curves, label, proba, class_names))
+        # The curves' last values are in the plots; the table of metrics keeps what experiments are compared by.
+        live.summary, live._step = dict(metrics), None
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ import numpy as np
 
 from stages.common.errors import UserError, one_line
 from stages.common.params import Backbone
+from stages.common.paths import WEIGHTS
 from stages.common.quiet_keras import keras
 
-WEIGHTS_FOLDER = Path("weights")
 # MobileNetV3's classifier takes any size; 224 is the one it was trained on.
 SIZE_OF_ANY = 224
 
@@ -92,7 +92,7 @@ class Network:
         keras.utils.set_random_seed(zlib.crc32(self.application.__name__.encode()))
         model = self._build(name, weights=None)
         if entry.weights != "random":
-            _load_file(model, WEIGHTS_FOLDER / entry.weights, name, self.application.__name__)
+            _load_file(model, WEIGHTS / entry.weights, name, self.application.__name__)
         return model
 
     def _build(self, name: str, weights: str | None) -> Any:
@@ -152,8 +152,8 @@ def check_entries(backbones: dict[str, Backbone]) -> None:
             application = _application(name, entry)
             if entry.input_size is not None:
                 Network(name, entry.model_copy(update={"weights": "random"}))
-            if entry.weights not in ("imagenet", "random") and not (WEIGHTS_FOLDER / entry.weights).is_file():
-                problems.append(_missing_file(name, WEIGHTS_FOLDER / entry.weights, application.__name__))
+            if entry.weights not in ("imagenet", "random") and not (WEIGHTS / entry.weights).is_file():
+                problems.append(_missing_file(name, WEIGHTS / entry.weights, application.__name__))
         except UserError as error:
             problems += error.problems
     if problems:
@@ -189,7 +189,7 @@ def _published_size(application: Callable[..., Any]) -> int:
 def _missing_file(name: str, file: Path, network: str) -> str:
     return (
         f"params.yaml: backbones.{name}.weights: {file}: no such file; accepted: imagenet, random, or a file of "
-        f"{network}'s weights (.weights.h5 or .h5, without top), its path seen from {WEIGHTS_FOLDER}/ or absolute"
+        f"{network}'s weights (.weights.h5 or .h5, without top), its path seen from {WEIGHTS}/ or absolute"
     )
 
 

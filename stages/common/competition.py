@@ -25,10 +25,7 @@ import pandas as pd
 from stages.common.errors import UserError, listed, one_line
 from stages.common.files import atomic_path, write_text
 from stages.common.params import Data
-
-MANIFEST = Path("data/manifest.csv")
-COMPETITION = Path("data/competition.json")
-SAMPLE = Path("data/sample_submission.csv")
+from stages.common.paths import COMPETITION, MANIFEST, SAMPLE
 
 # Folder names that Kaggle's competitions use; `test1` is that of the 2013 edition of dogs vs cats.
 TRAIN_FOLDERS = ("train", "train_images", "train-images", "training", "training_images")

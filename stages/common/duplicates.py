@@ -80,7 +80,7 @@ def _codes_and_sketch(
     n_bits = max(8, int(np.ceil(np.log2(max(n_rows, 2)))))
     codes, sketch = np.empty((n_rows, N_TABLES), np.int64), np.empty((n_rows, N_SKETCH), np.float32)
     rng = np.random.default_rng(seed)
-    planes, projection = np.empty(0), np.empty(0)
+    planes = projection = np.empty(0, np.float32)  # type: np.ndarray
     first = 0
     for rows in blocks():
         if not first:

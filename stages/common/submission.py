@@ -9,6 +9,8 @@ from stages.common.competition import Competition
 from stages.common.errors import UserError, listed
 
 PROBABILITY_FORMS = ("probability", "probabilities")
+# Probabilities that are looked at together; of more, evenly spread rows are taken.
+MAX_NUMBERS = 20_000_000
 
 
 def rows_of_submission(competition: Competition, ids: list[str], proba: np.ndarray) -> pd.DataFrame:
