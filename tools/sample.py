@@ -26,7 +26,7 @@ def main() -> None:
     print(f"{sys.argv[1]}: a drawn sample competition")
 
 
-def draw_competition(folder: Path, n_train: int = 160, n_test: int = 40, seed: int = 0) -> dict[str, str]:
+def draw_competition(folder: Path, n_train: int = 200, n_test: int = 40, seed: int = 0) -> dict[str, str]:
     """Draw a competition of two classes, half the pictures each.
 
     Parameters
@@ -86,14 +86,14 @@ def draw_animal(name: str, rng: np.random.Generator) -> Image.Image:
             left, right = sorted((x + side * 0.75 * radius, x + side * 1.3 * radius))
             draw.ellipse([left, y - 0.6 * radius, right, y + 0.9 * radius], marks)
     draw.ellipse([x - radius, y - radius, x + radius, y + radius], fur)
-    for _ in range(7):
+    for _ in range(12):
         angle, distance = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.2, 0.7)
         mark_x, mark_y = x + distance * np.cos(angle), y + distance * np.sin(angle)
         if name == "cat":
-            length = radius * 0.28
-            draw.line([mark_x - length, mark_y, mark_x + length, mark_y], marks, int(max(2, radius * 0.06)))
+            length = radius * 0.35
+            draw.line([mark_x - length, mark_y, mark_x + length, mark_y], marks, int(max(2, radius * 0.05)))
         else:
-            spot = radius * rng.uniform(0.08, 0.16)
+            spot = radius * rng.uniform(0.1, 0.18)
             draw.ellipse([mark_x - spot, mark_y - spot, mark_x + spot, mark_y + spot], marks)
     for side in (-1, 1):
         eye_x, eye = x + side * 0.4 * radius, radius * 0.1
