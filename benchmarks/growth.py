@@ -1,0 +1,120 @@
+"""How time and memory of the stages after extraction grow with rows and classes, on made features.
+
+    python -m benchmarks.growth --rows 100000 200000 --classes 15000
+
+For every size it makes a feature file of random class centres and noise, and runs ensemble, train and predict on it as
+DVC would, in a folder of their own. Prints seconds and peak memory (of the stage's process) as a table.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+
+from stages.common.competition import Competition, Found, Submission, write_competition, write_table
+from stages.common.errors import UserError, run
+from stages.common.features import block_slices, create_features, text_array
+from stages.common.paths import FEATURES, MANIFEST
+from tools.workspace import ROOT, git
+
+STAGES = ("ensemble", "train", "predict")
+
+
+def main() -> None:
+    """Measure every size, in processes of their own."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth")
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 200_000])
+    parser.add_argument("--classes", type=int, nargs="+", default=[15_000])
+    parser.add_argument("--features", type=int, default=2048)
+    parser.add_argument("--duplicates", action="store_true", help="also search for near-duplicates")
+    parser.add_argument("--work", type=Path, default=Path("demo/benchmark-growth"))
+    arguments = parser.parse_args()
+    print("| rows | classes | features | stage | seconds | peak memory, GiB |\n| --- | --- | --- | --- | --- | --- |")
+    for n_classes in arguments.classes:
+        for n_rows in arguments.rows:
+            folder = arguments.work / f"{n_rows}-{n_classes}"
+            make(folder, n_rows, n_classes, arguments.features, arguments.duplicates)
+            for stage in STAGES:
+                seconds, gib = measure(stage, folder)
+                print(
+                    f"| {n_rows:,} | {n_classes:,} | {arguments.features:,} | {stage} | {seconds:.0f} | {gib:.2f} |",
+                    flush=True,
+                )
+            shutil.rmtree(folder)
+
+
+def make(folder: Path, n_rows: int, n_classes: int, n_features: int, duplicates: bool) -> None:
+    """Write what the stages link and extract would have written: one test row for ten training rows."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "stages", folder / "stages")
+    yaml = YAML()
+    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["backbones"] = {"Made": {"weights": "random", "backbone": "Xception"}}
+    params["train"] |= {"folds": 1, "epochs": 1}
+    if not duplicates:
+        params["ensemble"]["duplicates"] = None
+    yaml.dump(params, folder / "params.yaml")
+    git("init", "--quiet", ".", cwd=folder)
+    git("commit", "--quiet", "--allow-empty", "--message", "Made features", cwd=folder)
+
+    rng = np.random.default_rng(0)
+    n_test = n_rows // 10
+    class_names = [f"class {i:05d}" for i in range(n_classes)]
+    label = rng.permutation(np.arange(n_rows, dtype=np.int32) % n_classes)
+    files = {"train": [f"train/{i}.jpg" for i in range(n_rows)], "test": [f"test/{i}.jpg" for i in range(n_test)]}
+    rows = {
+        "label": label,
+        "train_file": text_array(files["train"]),
+        "test_file": text_array(files["test"]),
+        "class_names": text_array(class_names),
+    }
+    centres = rng.standard_normal((n_classes, n_features), np.float32)
+    labels = {"train": label, "test": rng.integers(n_classes, size=n_test)}
+    (folder / FEATURES).mkdir(parents=True)
+    with h5py.File(folder / FEATURES / "Made.h5", "w") as file:
+        create_features(file, n_features, rows, {})
+        for name, dataset_labels in labels.items():
+            for block in block_slices(len(dataset_labels), n_features * 4):
+                noise = rng.standard_normal((block.stop - block.start, n_features), np.float32)
+                file[name][block] = centres[dataset_labels[block]] + 2 * noise
+
+    manifest = pd.DataFrame({"file": files["train"] + files["test"]})
+    manifest["split"] = ["train"] * n_rows + ["test"] * n_test
+    manifest["class"] = [class_names[i] for i in label] + [""] * n_test
+    manifest["id"] = manifest["file"].str.extract(r"/(\d+)\.", expand=False)
+    sample = pd.DataFrame({"id": [str(i) for i in range(n_test)], "label": class_names[0]})
+    before = Path.cwd()
+    os.chdir(folder)  # The pipeline's paths are seen from the repository's root.
+    try:
+        competition = Competition(class_names, "made", Submission("class", ["id", "label"]))
+        write_competition(Found(competition, manifest, sample))
+        write_table(MANIFEST, manifest.assign(md5="", problem=""))
+    finally:
+        os.chdir(before)
+
+
+def measure(stage: str, folder: Path) -> tuple[float, float]:
+    """Run a stage and return its seconds and the peak memory of its process in GiB."""
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", f"stages.{stage}"], cwd=folder, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise UserError(f"stages.{stage}: failed in {folder}; see above")
+    return time.perf_counter() - start, usage.ru_maxrss * _rss_unit() / 2**30
+
+
+def _rss_unit() -> int:
+    """Return the bytes in one unit of ru_maxrss: Linux counts kilobytes, macOS bytes."""
+    return 1 if sys.platform == "darwin" else 1024
+
+
+if __name__ == "__main__":
+    run(main)
