@@ -1,0 +1,368 @@
+"""The real `dvc` on a drawn competition: what `dvc repro` makes, and which change makes which stage run.
+
+One repository serves every test, because its first `dvc repro` takes half a minute. Each test may count on that first
+run; a fixture puts the inputs back after each, so that none builds on another and any of them can be run alone. (What
+a test left behind in the outputs, DVC brings back from its cache: such stages do not run.)
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from stages.common.competition import SAMPLE
+from stages.common.params import PARAMS_FILE
+from stages.common.quiet_keras import keras
+from stages.ensemble import ENSEMBLE
+from stages.extract import FEATURES
+from stages.predict import SUBMISSION
+from stages.train import MODELS, RESULTS
+from tools.demo import SHARED_WITH_DEMO
+from tools.sample import draw_animal, draw_competition
+
+# NumPy 2 asks for `copy`; Keras's variables do not know it yet.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+ROOT = Path(__file__).resolve().parents[1]
+SPLITS = ("train", "test")
+N_TRAIN, N_TEST, N_FOLDS = 24, 12, 2
+CLIP = (0.4, 0.6)
+# Two quick networks and the number of their features: one untrained, one with weights from a file.
+N_FEATURES = {"VGG16": 512, "MobileNet": 1024}
+FROM_FILE = "MobileNet"
+STAGES = ["link", *(f"extract@{name}" for name in N_FEATURES), "ensemble", "train", "predict"]
+METRICS = RESULTS / "metrics.json"
+PLOTS = [
+    *(f"metrics/{split}/{name}.tsv" for split in ("train", "val") for name in ("loss", "accuracy")),
+    *(f"sklearn/{name}.json" for name in ("roc", "calibration", "confusion_matrix")),
+    "images/overview.png",
+]
+
+
+@dataclass
+class Repository:
+    """A repository as `git clone` leaves it, with a read-only competition and a weights file elsewhere."""
+
+    folder: Path
+    raw: Path
+    weights: Path
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a program with this environment's `bin` first in the PATH."""
+        programs = Path(sys.executable).parent
+        environment = {
+            **os.environ,
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "true",
+            "COLUMNS": "120",
+        }
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+
+    def git(self, *arguments: str) -> None:
+        done = self.run("git", *arguments)
+        assert done.returncode == 0, done.stderr
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def dvc(self, *arguments: str) -> str:
+        """Run `dvc`, which must succeed, and return what it printed."""
+        done = self.run("dvc", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def read(self, *names: Path) -> list[bytes]:
+        return [(self.folder / name).read_bytes() for name in names]
+
+    @contextmanager
+    def params(self) -> Iterator[Any]:
+        """Give the values of params.yaml to change, and write them back."""
+        yaml = YAML()
+        path = self.folder / PARAMS_FILE
+        params = yaml.load(path.read_text(encoding="utf-8"))
+        yield params
+        with open(path, "w", encoding="utf-8") as file:
+            yaml.dump(params, file)
+
+
+def save_random_weights(path: Path, seed: int) -> None:
+    keras.utils.set_random_seed(seed)
+    network = getattr(keras.applications, FROM_FILE)(weights=None, include_top=False, input_shape=(32, 32, 3))
+    network.save_weights(path)
+
+
+def set_writable(folder: Path, writable: bool) -> None:
+    """Write-protect a folder and all in it, or undo that. (Root may still write.)"""
+    for path in (folder, *folder.rglob("*")):
+        mode = path.stat().st_mode
+        path.chmod(mode | 0o200 if writable else mode & ~0o222)
+
+
+def state(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return mode and content of everything below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """Return a repository after its first `dvc repro` and a commit of it."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    repository = Repository(
+        tmp_path_factory.mktemp("repository"), elsewhere / "competition", elsewhere / f"{FROM_FILE}.weights.h5"
+    )
+    repository.git("init", "--quiet", ".")
+    repository.git("config", "user.name", "test")
+    repository.git("config", "user.email", "test@localhost")
+    repository.dvc("init", "--quiet")
+    for name in (*SHARED_WITH_DEMO, PARAMS_FILE):
+        source, target = ROOT / name, repository.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.h5"))
+        else:
+            shutil.copy(source, target)
+
+    draw_competition(repository.raw, N_TRAIN, N_TEST)
+    sample_path = repository.raw / "sample_submission.csv"
+    pd.read_csv(sample_path).sample(frac=1, random_state=0).to_csv(sample_path, index=False)
+    set_writable(repository.raw, False)
+    save_random_weights(repository.weights, seed=1)
+    with repository.params() as params:
+        params["data"]["raw"] = str(repository.raw)
+        params["backbones"] = {name: {"weights": "random", "input_size": 32} for name in N_FEATURES}
+        params["backbones"][FROM_FILE]["weights"] = str(repository.weights)
+        params["train"]["folds"] = N_FOLDS
+        params["predict"]["clip"] = list(CLIP)
+
+    repository.commit("Start")
+    raw_before = state(repository.raw)
+    assert ran(repository.dvc("repro")) == STAGES
+    assert state(repository.raw) == raw_before
+    repository.commit("First run")
+    yield repository
+    set_writable(repository.raw, True)
+
+
+@pytest.fixture
+def repository(first: Repository) -> Iterator[Repository]:
+    """Return the repository, and put what a test changed of its inputs back."""
+    inputs = [first.folder / PARAMS_FILE, first.weights, *first.raw.glob("train/*")]
+    contents = {path: path.read_bytes() for path in inputs}
+    yield first
+    for path, content in contents.items():
+        if path.read_bytes() != content:
+            rewrite(path, content)
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def ran(output: str) -> list[str]:
+    return re.findall(r"^Running stage '(.+)':$", output, re.MULTILINE)
+
+
+def run_to_ensemble(repository: Repository) -> list[str]:
+    """Run the stages that the test has made stale, up to the ensemble, and check that the other two would follow."""
+    names = ran(repository.dvc("repro", "ensemble"))
+    assert json.loads(repository.dvc("status", "--json")).keys() == {"train", "predict"}
+    return names
+
+
+def from_cache(output: str) -> list[str]:
+    return re.findall(r"^Stage '(.+)' is cached - skipping run", output, re.MULTILINE)
+
+
+def links_are_whole(repository: Repository) -> bool:
+    """Tell whether every picture has a relative symbolic link to it, and nothing else lies in the link folders."""
+    data = repository.folder / "data"
+    links = [path for split in ("train", "test") for path in (data / split).rglob("*") if not path.is_dir()]
+    expected = {data / f"train/{path.name.split('.')[0]}/{path.name}": path for path in repository.raw.glob("train/*")}
+    expected |= {data / "test" / path.name: path for path in repository.raw.glob("test/*")}
+    assert len(expected) == N_TRAIN + N_TEST
+    return {path: path.resolve() for path in links if path.is_symlink()} == expected and not any(
+        os.path.isabs(os.readlink(path)) for path in links
+    )
+
+
+def width_of_ensemble(repository: Repository) -> int:
+    with h5py.File(repository.folder / ENSEMBLE) as file:
+        assert file["train"].shape[1] == file["test"].shape[1]
+        return int(file["train"].shape[1])
+
+
+def test_nothing_changed_nothing_runs(repository: Repository) -> None:
+    """First in this file: it wants the repository as the first run left it."""
+    output = repository.dvc("repro")
+    assert ran(output) == from_cache(output) == []
+    assert "Data and pipelines are up to date." in output
+    assert links_are_whole(repository)
+
+
+def test_submission_follows_the_sample(repository: Repository) -> None:
+    sample = pd.read_csv(repository.raw / SAMPLE.name)
+    submission = pd.read_csv(repository.folder / SUBMISSION)
+    assert list(submission.columns) == list(sample.columns)
+    assert submission["id"].tolist() == sample["id"].tolist() != sorted(sample["id"])
+    assert submission["label"].between(*CLIP).all()
+    # The clip is narrow enough to cut something off, or the line above would say nothing.
+    assert submission["label"].isin(CLIP).any()
+
+
+def test_metrics_and_plots(repository: Repository) -> None:
+    metrics = json.loads((repository.folder / METRICS).read_text())
+    assert metrics.keys() >= {"val_log_loss", "val_accuracy", "val_auc", "n_train", "n_val"}
+    assert metrics["n_val"] == N_TRAIN
+    assert metrics["n_train"] == N_TRAIN - N_TRAIN // N_FOLDS
+    with h5py.File(repository.folder / RESULTS / "oof.h5") as oof:
+        right = (oof["proba"][:].argmax(axis=1) == oof["label"][:]).mean()
+    assert metrics["val_accuracy"] == pytest.approx(right)
+
+    assert all((repository.folder / RESULTS / "plots" / name).stat().st_size for name in PLOTS)
+    shown = json.loads(repository.dvc("plots", "show", "--json"))
+    assert not shown.get("errors")
+    assert shown["data"].keys() == {
+        "loss",
+        "accuracy",
+        *(str(RESULTS / "plots" / name) for name in PLOTS if not name.endswith(".tsv")),
+    }
+    assert all(shown["data"].values())
+
+
+@pytest.mark.parametrize("name", N_FEATURES)
+def test_feature_file(name: str, repository: Repository) -> None:
+    files = {split: sorted(f"{split}/{path.name}" for path in repository.raw.glob(f"{split}/*")) for split in SPLITS}
+    with h5py.File(repository.folder / FEATURES / f"{name}.h5") as file:
+        assert {key: dataset.shape for key, dataset in file.items()} == {
+            "train": (N_TRAIN, N_FEATURES[name]),
+            "label": (N_TRAIN,),
+            "train_file": (N_TRAIN,),
+            "test": (N_TEST, N_FEATURES[name]),
+            "test_file": (N_TEST,),
+            "class_names": (2,),
+        }
+        assert file["train"].dtype == file["test"].dtype == np.float32
+        assert file["label"].dtype == np.int32
+        for split in SPLITS:
+            assert len(np.unique(file[split][:], axis=0)) == len(files[split])
+        text = {key: file[key].asstr()[:].tolist() for key in ("class_names", "train_file", "test_file")}
+        assert text["class_names"] == ["cat", "dog"]
+        assert sorted(text["train_file"]) == files["train"]
+        assert sorted(text["test_file"]) == files["test"]
+        classes = [text["class_names"][label] for label in file["label"]]
+        assert [file.split("/")[1].split(".")[0] for file in text["train_file"]] == classes
+
+
+def test_unknown_key_is_named_and_the_submission_comes_back(repository: Repository) -> None:
+    """A key outside every stage's own section: only the last stage can notice."""
+    repository.dvc("repro")
+    submission = repository.read(SUBMISSION)
+    with repository.params() as params:
+        params["sead"] = 3
+    done = repository.run("dvc", "repro")
+    assert done.returncode != 0
+    assert ran(done.stdout) == ["predict"]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: params.yaml")]
+    assert len(errors) == 1
+    assert errors[0].startswith("ERROR: params.yaml: sead: unknown key")
+    with repository.params() as params:
+        del params["sead"]
+    assert ran(repository.dvc("repro")) == []
+    assert repository.read(SUBMISSION) == submission
+
+
+def test_new_seed_shuffles_anew_and_extracts_nothing(repository: Repository) -> None:
+    with repository.params() as params:
+        params["seed"] += 1
+    with h5py.File(repository.folder / ENSEMBLE) as file:
+        files = file["train_file"][:].tolist()
+    assert run_to_ensemble(repository) == ["ensemble"]
+    with h5py.File(repository.folder / ENSEMBLE) as file:
+        assert file["train_file"][:].tolist() != files
+        assert sorted(file["train_file"][:]) == sorted(files)
+
+
+def test_backbone_removed(repository: Repository) -> None:
+    with repository.params() as params:
+        del params["backbones"]["VGG16"]
+    assert run_to_ensemble(repository) == ["ensemble"]
+    assert width_of_ensemble(repository) == N_FEATURES[FROM_FILE]
+
+
+def test_other_weights_of_the_same_name(repository: Repository) -> None:
+    repository.dvc("repro")
+    untouched, changed = (repository.folder / FEATURES / f"{name}.h5" for name in N_FEATURES)
+    before, features = untouched.stat(), changed.read_bytes()
+    save_random_weights(repository.weights, seed=2)
+    assert run_to_ensemble(repository) == [f"extract@{FROM_FILE}", "ensemble"]
+    assert changed.read_bytes() != features
+    assert (untouched.stat().st_ino, untouched.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_new_dropout_runs_train_and_predict_and_can_be_compared(repository: Repository) -> None:
+    """By an experiment, then by hand back to where it was, which costs nothing."""
+    repository.dvc("repro")
+    outputs = repository.read(METRICS, SUBMISSION)
+    output = repository.dvc("exp", "run", "--set-param", "train.dropout=0.3", "--name", "less")
+    assert ran(output) == ["train", "predict"]
+    old, new = (json.loads(metrics) for metrics in (outputs[0], *repository.read(METRICS)))
+    assert old["val_log_loss"] != new["val_log_loss"]
+
+    table = pd.read_csv(io.StringIO(repository.dvc("exp", "show", "--csv")))
+    assert table["train.dropout"].tolist() == [0.3, 0.5, 0.3]
+    assert table["val_log_loss"].tolist() == [new["val_log_loss"], old["val_log_loss"], new["val_log_loss"]]
+    diff = json.loads(repository.dvc("metrics", "diff", "--json"))[str(METRICS)]["val_log_loss"]
+    assert (diff["old"], diff["new"]) == (old["val_log_loss"], new["val_log_loss"])
+
+    with repository.params() as params:
+        params["train"]["dropout"] = 0.5
+    output = repository.dvc("repro")
+    assert ran(output) == []
+    assert from_cache(output) == ["train", "predict"]
+    assert repository.read(METRICS, SUBMISSION) == outputs
+
+
+def test_changed_picture_runs_everything(repository: Repository) -> None:
+    picture = io.BytesIO()
+    draw_animal("cat", np.random.default_rng(1)).save(picture, "jpeg")
+    rewrite(repository.raw / "train/cat.0.jpg", picture.getvalue())
+    assert run_to_ensemble(repository) == [*STAGES[:3], "ensemble"]
+    assert links_are_whole(repository)
+
+
+def test_forced_run_gives_the_same_bytes(repository: Repository) -> None:
+    """dvc.lock holds the hash of every output; other tests have made other outputs in between."""
+    assert ran(repository.dvc("repro", "--force")) == STAGES
+    committed = repository.run("git", "show", "HEAD:dvc.lock").stdout
+    assert (repository.folder / "dvc.lock").read_text() == committed
+    assert len(list((repository.folder / MODELS).iterdir())) == N_FOLDS
+
+
+def test_backbone_added(repository: Repository) -> None:
+    """Last in this file: the new feature file stays on the disk, and DVC sees it."""
+    repository.dvc("repro")
+    entry = "{weights: random, input_size: 32}"
+    output = repository.dvc("exp", "run", "--set-param", f"+backbones.MobileNetV2={entry}")
+    assert ran(output) == ["extract@MobileNetV2", "ensemble", "train", "predict"]
+    assert width_of_ensemble(repository) == sum(N_FEATURES.values()) + 1280
