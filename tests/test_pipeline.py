@@ -24,15 +24,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from stages.common.competition import SAMPLE
 from stages.common.params import PARAMS_FILE
+from stages.common.paths import ENSEMBLE, FEATURES, JUDGED, METRICS, MODELS, OOF, REPORT, RESULTS, SAMPLE, SUBMISSION
 from stages.common.quiet_keras import keras
-from stages.ensemble import ENSEMBLE
-from stages.extract import FEATURES
-from stages.predict import SUBMISSION
-from stages.train import MODELS, RESULTS
-from tools.demo import SHARED_WITH_DEMO
 from tools.sample import draw_animal, draw_competition
+from tools.workspace import COPIED
 
 # NumPy 2 asks for `copy`; Keras's variables do not know it yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -44,8 +40,8 @@ CLIP = (0.4, 0.6)
 # Two quick networks and the number of their features: one untrained, one with weights from a file.
 N_FEATURES = {"VGG16": 512, "MobileNet": 1024}
 FROM_FILE = "MobileNet"
-STAGES = ["link", *(f"extract@{name}" for name in N_FEATURES), "ensemble", "train", "predict"]
-METRICS = RESULTS / "metrics.json"
+AFTER_ENSEMBLE = ["train", "predict", "report"]
+STAGES = ["link", *(f"extract@{name}" for name in N_FEATURES), "ensemble", *AFTER_ENSEMBLE]
 PLOTS = [
     *(f"metrics/{split}/{name}.tsv" for split in ("train", "val") for name in ("loss", "accuracy")),
     *(f"sklearn/{name}.json" for name in ("roc", "calibration", "confusion_matrix")),
@@ -132,7 +128,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     repository.git("config", "user.name", "test")
     repository.git("config", "user.email", "test@localhost")
     repository.dvc("init", "--quiet")
-    for name in (*SHARED_WITH_DEMO, PARAMS_FILE):
+    for name in (*COPIED, PARAMS_FILE):
         source, target = ROOT / name, repository.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -184,7 +180,7 @@ def ran(output: str) -> list[str]:
 
 
 def run_to_ensemble(repository: Repository) -> list[str]:
-    """Run the stages that the test has made stale, up to the ensemble, and check that the other two would follow."""
+    """Run the stages that the test has made stale, up to the ensemble, and check that what reads it would follow."""
     names = ran(repository.dvc("repro", "ensemble"))
     assert json.loads(repository.dvc("status", "--json")).keys() == {"train", "predict"}
     return names
@@ -235,9 +231,13 @@ def test_metrics_and_plots(repository: Repository) -> None:
     assert metrics.keys() >= {"val_log_loss", "val_accuracy", "val_auc", "n_train", "n_val"}
     assert metrics["n_val"] == N_TRAIN
     assert metrics["n_train"] == N_TRAIN - N_TRAIN // N_FOLDS
-    with h5py.File(repository.folder / RESULTS / "oof.h5") as oof:
-        right = (oof["proba"][:].argmax(axis=1) == oof["label"][:]).mean()
-    assert metrics["val_accuracy"] == pytest.approx(right)
+    judged = pd.read_csv(repository.folder / JUDGED)
+    assert metrics["val_accuracy"] == pytest.approx((judged["predicted"] == judged["class"]).mean())
+    oof = pd.read_csv(repository.folder / OOF).set_index("id")["label"]
+    dog = judged.set_index("file")["class"] == "dog"
+    true_proba = oof.where(dog.reindex(oof.index), 1 - oof)
+    assert metrics["val_log_loss"] == pytest.approx(-np.log(true_proba).mean(), rel=1e-4)
+    assert "data:image/jpeg" in (repository.folder / REPORT).read_text()
 
     assert all((repository.folder / RESULTS / "plots" / name).stat().st_size for name in PLOTS)
     shown = json.loads(repository.dvc("plots", "show", "--json"))
@@ -282,7 +282,7 @@ def test_unknown_key_is_named_and_the_submission_comes_back(repository: Reposito
         params["sead"] = 3
     done = repository.run("dvc", "repro")
     assert done.returncode != 0
-    assert ran(done.stdout) == ["predict"]
+    assert ran(done.stdout) == ["predict"]  # The report comes after it.
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: params.yaml")]
     assert len(errors) == 1
     assert errors[0].startswith("ERROR: params.yaml: sead: unknown key")
@@ -320,12 +320,12 @@ def test_other_weights_of_the_same_name(repository: Repository) -> None:
     assert (untouched.stat().st_ino, untouched.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_new_dropout_runs_train_and_predict_and_can_be_compared(repository: Repository) -> None:
+def test_new_dropout_runs_no_network_and_can_be_compared(repository: Repository) -> None:
     """By an experiment, then by hand back to where it was, which costs nothing."""
     repository.dvc("repro")
     outputs = repository.read(METRICS, SUBMISSION)
     output = repository.dvc("exp", "run", "--set-param", "train.dropout=0.3", "--name", "less")
-    assert ran(output) == ["train", "predict"]
+    assert ran(output) == AFTER_ENSEMBLE
     old, new = (json.loads(metrics) for metrics in (outputs[0], *repository.read(METRICS)))
     assert old["val_log_loss"] != new["val_log_loss"]
 
@@ -339,7 +339,7 @@ def test_new_dropout_runs_train_and_predict_and_can_be_compared(repository: Repo
         params["train"]["dropout"] = 0.5
     output = repository.dvc("repro")
     assert ran(output) == []
-    assert from_cache(output) == ["train", "predict"]
+    assert from_cache(output) == AFTER_ENSEMBLE
     assert repository.read(METRICS, SUBMISSION) == outputs
 
 
@@ -364,5 +364,5 @@ def test_backbone_added(repository: Repository) -> None:
     repository.dvc("repro")
     entry = "{weights: random, input_size: 32}"
     output = repository.dvc("exp", "run", "--set-param", f"+backbones.MobileNetV2={entry}")
-    assert ran(output) == ["extract@MobileNetV2", "ensemble", "train", "predict"]
+    assert ran(output) == ["extract@MobileNetV2", "ensemble", *AFTER_ENSEMBLE]
     assert width_of_ensemble(repository) == sum(N_FEATURES.values()) + 1280
