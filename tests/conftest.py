@@ -27,10 +27,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run_module(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Return a function that runs `python -m MODULE ARGUMENTS` in the project's folder, as DVC does."""
+    """Return a function that runs `python -m MODULE ARGUMENTS` in the project's folder, as DVC does.
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "COLUMNS": "120"}
+    `env` adds to the environment.
+    """
+
+    def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "COLUMNS": "120", **(env or {})}
         return subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=project,

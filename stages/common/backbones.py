@@ -7,6 +7,7 @@ Nothing is listed by hand: a network's input size is that of its published class
 import difflib
 import os
 import sys
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -129,8 +130,9 @@ class Network:
                 raise
             folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
             check = f" (hash {wanted['hash']})" if wanted["hash"] else ""
+            reason = one_line(error).rsplit(" -- ", 1)[-1]  # Keras puts the address before it.
             raise UserError(
-                f"backbones.{name}: the ImageNet weights can't be loaded: {one_line(error, 120)}; fetch "
+                f"backbones.{name}: the ImageNet weights can't be loaded: {reason}; fetch "
                 f"{wanted['origin']}{check} elsewhere and put it at {folder / wanted['fname']}, or bring a file of "
                 f"your own: backbones.{name}.weights: FILE (in weights/, or an absolute path)"
             ) from None
@@ -198,7 +200,10 @@ def _load_file(model: Any, file: Path, name: str, network: str) -> None:
     if not file.is_file():
         raise UserError(_missing_file(name, file, network))
     try:
-        model.load_weights(file)
+        with warnings.catch_warnings():
+            # Keras warns once for every layer that a file lacks, hundreds of lines, before it raises.
+            warnings.simplefilter("ignore")
+            model.load_weights(file)
     except Exception as error:  # Keras and h5py raise many types here; all mean that the file is not this network's.
         raise UserError(
             f"{file}: does not fit {network} (backbones.{name}.weights): {one_line(error, 200)}; accepted: a whole "

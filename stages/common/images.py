@@ -11,6 +11,7 @@ The definition, the same for every network and every engine:
    the scale (antialiased). Nearest-neighbour, Keras's old default, drops pixels and with them fine texture.
 """
 
+import contextlib
 import hashlib
 import io
 import warnings
@@ -60,6 +61,11 @@ def read_picture(content: bytes, size: int) -> np.ndarray:
             warnings.simplefilter("ignore")  # Damaged EXIF blocks warn; the pixels are fine.
             with Image.open(io.BytesIO(content)) as file:
                 _refuse_huge(file, size)
+                file.load()  # First of all, so that only what is wrong with the EXIF block itself is forgiven below.
+                with contextlib.suppress(Exception):
+                    file.getexif()  # Kept by `file`; from bytes, Pillow would write the other tags anew, and may fail.
+                for key in ("exif", "Raw profile type exif"):
+                    file.info.pop(key, None)
                 image = ImageOps.exif_transpose(file)
                 return np.asarray(_rgb(image).resize((size, size), Image.Resampling.BILINEAR))
     except BadPicture:
@@ -111,10 +117,12 @@ def _refuse_huge(image: Image.Image, size: int) -> None:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Convert any mode of Pillow's to RGB."""
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        # Pillow gives 16-bit grey in these modes, and would clip it at 255 instead of scaling.
+    # Pillow gives 16-bit grey in these modes, and would clip it at 255 instead of scaling.
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
         values = np.asarray(image, dtype=np.float64)
-        if image.mode.startswith("I;16") or values.max(initial=0) > 255:
+        if values.max(initial=0) > 255:
             values = values / 257
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:

@@ -24,7 +24,7 @@ Optimizer = Literal["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 # The name of an entry becomes the name of a file and of a DVC stage.
-EntryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+EntryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 
 class Section(BaseModel):
@@ -76,7 +76,7 @@ class Train(Section):
     hidden: list[Annotated[int, Field(ge=1)]] = []
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     optimizer: Optimizer = "adam"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     batch_size: Annotated[int, Field(ge=1)] = 128
     epochs: Annotated[int, Field(ge=1)] = 8
     patience: Annotated[int, Field(ge=1)] | None = None
@@ -133,14 +133,12 @@ def load_params(path: str | Path = PARAMS_FILE) -> Params:
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as YAML: {one_line(error)}; mend the line named") from None
     if not isinstance(values, dict):
-        raise UserError(
-            f"{path}: found {type(values).__name__}, expected the sections {', '.join(Params.model_fields)}"
-        )
+        found = "nothing" if values is None else f"a {type(values).__name__}"
+        raise UserError(f"{path}: found {found}; expected the sections {', '.join(Params.model_fields)}")
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        # One value that may be of several types gives a finding for each of them.
-        raise UserError(list(dict.fromkeys(_problem(path, problem, values) for problem in error.errors()))) from None
+        raise UserError(dict.fromkeys(_problem(path, problem, values) for problem in error.errors())) from None
 
 
 def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
@@ -152,15 +150,21 @@ def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
         near = difflib.get_close_matches(keys[-1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
         return f"{path}: {name}: unknown key; {hint}"
+    if keys[:2] == ["predict", "clip"] and "clip" in values["predict"]:
+        found = values["predict"]["clip"]
+        return f"{path}: predict.clip: found {found!r}; expected auto or a pair [low, high] with 0 ≤ low < high ≤ 1"
+    if "[key]" in problem["loc"]:
+        accepted = "letters, digits, - and _, a letter or digit first, because it names a file and a stage"
+        return f"{path}: {keys[0]}: found the name {problem['input']!r}; accepted: a text of {accepted}"
+    if problem["type"] in ("model_type", "dict_type"):
+        below = "NAME: {weights: imagenet}" if name == "backbones" else ", ".join(_known_keys(keys))
+        return f"{path}: {name}: found {problem['input']!r}; expected below it: {below}"
     if problem["type"] == "missing":
         return f"{path}: {name}: missing; add it (the file in the repository shows a value)"
-    message = problem["msg"].removeprefix("Value error, ")
-    if name == "predict.clip" or name.startswith("predict.clip."):
-        name, message = "predict.clip", "expected auto or a pair [low, high] with 0 ≤ low < high ≤ 1"
-        return f"{path}: {name}: found {values['predict']['clip']!r}; {message}"
+    message = problem["msg"]
     if problem["type"] == "literal_error":
         accepted = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        near = difflib.get_close_matches(str(problem["input"]), accepted, n=1)
+        near = difflib.get_close_matches(str(problem["input"]).lower(), accepted, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         message = f"accepted: {', '.join(accepted)}{hint}"
     return f"{path}: {name}: found {problem['input']!r}; {message[0].lower() + message[1:]}"
