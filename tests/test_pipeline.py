@@ -343,6 +343,33 @@ def test_new_dropout_runs_no_network_and_can_be_compared(repository: Repository)
     assert repository.read(METRICS, SUBMISSION) == outputs
 
 
+def test_queued_sweep_of_two_parameters_runs_no_network_and_can_be_blended(repository: Repository) -> None:
+    """In copies that see nothing but what git and DVC track: the pictures are named by an absolute path."""
+    repository.dvc("repro")
+    sweep = ("train.head=logistic", "train.ensemble=concatenate,blend", "train.class_weight=balanced,null")
+    repository.dvc("exp", "run", "--queue", *(word for change in sweep for word in ("--set-param", change)))
+    output = repository.dvc("exp", "run", "--run-all")
+    assert set(ran(output)) == set(AFTER_ENSEMBLE)
+    table = pd.read_csv(io.StringIO(repository.dvc("exp", "show", "--csv", "--hide-workspace")))
+    swept = table[table["train.head"] == "logistic"]
+    assert len(swept) == 4
+    assert swept["val_log_loss"].notna().all()
+    assert swept["val_log_loss"].nunique() > 1
+
+    names = swept["Experiment"].tolist()[:2]
+    programs = [sys.executable, "-m", "tools.blend"]
+    done = repository.run(*programs, *names, "workspace", "--to", "blend.csv")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^blend: log loss [\d.]+, clipped", done.stdout, re.MULTILINE)
+    blended = pd.read_csv(repository.folder / "blend.csv")
+    assert blended["id"].tolist() == pd.read_csv(repository.raw / SAMPLE.name)["id"].tolist()
+    assert blended["label"].between(*CLIP).all()
+    unknown = repository.run(*programs, "workspace", "no-such-experiment")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("ERROR: tools.blend: no-such-experiment: results/")
+    assert unknown.stderr.count("\n") == 1
+
+
 def test_changed_picture_runs_everything(repository: Repository) -> None:
     picture = io.BytesIO()
     draw_animal("cat", np.random.default_rng(1)).save(picture, "jpeg")

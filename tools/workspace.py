@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from stages.common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = (".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "stages", "weights", "features/.gitkeep")
+COPIED = (".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "stages", "tools", "weights", "features/.gitkeep")
 
 
 def lay_out(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
