@@ -298,11 +298,8 @@ LINK_REFUSES: dict[Callable[[], object], Expected] = {
 
 
 # Faults of the stages that these tests found. A mend turns the test red: then take its mark away.
-one_class = known_fault("_find_labels: 'found no labels' instead of 'only class cat'")
 lay_out = known_fault("link.lay_out: data/train is replaced before data/test is checked, and must be a folder")
 FAULTS: dict[Callable[[], object], list[pytest.MarkDecorator]] = {
-    one_class_folder: [one_class],
-    one_class_by_name: [one_class],
     plain_file_among_the_test_links: [lay_out],
     plain_file_instead_of_a_folder: [lay_out],
     link_instead_of_a_folder: [lay_out],
@@ -471,7 +468,6 @@ def test_weights_file_that_fits(weights_files: Path) -> None:
         assert np.allclose(one, other + 0.25)
 
 
-@known_fault("competition.read_manifest, read_competition: FileNotFoundError")
 @pytest.mark.parametrize("read", [read_manifest, read_competition])
 def test_stages_that_run_before_link(read: Callable[[], object]) -> None:
     shutil.rmtree("data")
