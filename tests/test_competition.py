@@ -240,6 +240,8 @@ WRITINGS: Tables = {
     "other names": "Bild,Art\n1,a\n2,b\n3,c\n4,c\n",
     "the class first": "label,id\na,1\nb,2\nc,3\nc,4\n",
     "row numbers": ",id,label\n100,1,a\n101,2,b\n102,3,c\n103,4,c\n",
+    "row numbers that name pictures": ",n,label\n4,1,a\n3,2,b\n2,3,c\n1,4,c\n",
+    "commas in quotes in the first name": '"id, by hand";"label"\n1;a\n2;b\n3;c\n4;c\n',
     "the same row again": LABELS + "4,c\n",
     "suffix": "id,label\n1.jpg,a\n2.jpg,b\n3.jpg,c\n4.jpg,c\n",
     "another suffix": "id,label\n1.png,a\n2.png,b\n3.JPG,c\n4.jpeg,c\n",
@@ -265,7 +267,7 @@ def test_named_table_is_read_however_it_is_written(tmp_path: Path, table: str | 
     other = "id,x\n1,u\n2,u\n3,v\n4,v\n"
 
     result = found(
-        tmp_path, NUMBERED, {"a.csv": table, "b.csv": other, "sample_submission.csv": "id,y\n5,a\n6,b\n"}, "a.csv"
+        tmp_path, NUMBERED, {"a.csv": table, "b.csv": other, "sample_submission.csv": "id,y\n5,\n6,\n"}, "a.csv"
     )
 
     assert class_of(result) == ABCC
@@ -317,6 +319,7 @@ LABELLED = {
         ["cat/1.jpg", "cat/.1.jpg", ".x/2.jpg", "Thumbs.db", "dog/2.jpg"],
         ["cat", "", "", "", "dog"],
     ),
+    "spaces at the end": (["cat /1.jpg", "fat cat/2.jpg"], ["cat", "fat cat"]),
     "other alphabets": (["猫/1.jpg", "собака/2.jpg", "e\u0301cureuil/3.jpg"], ["猫", "собака", "\u00e9cureuil"]),
     "case": (["A/1.jpg", "a/2.jpg"], ["A", "a"]),
 }
@@ -355,6 +358,7 @@ ONE_COLUMN = {
     "ones": (["cat", "dog"], "label", ["1", "0"], None, ("probability", "dog")),
     "exponents": (["cat", "dog"], "label", ["1e-05"], None, ("probability", "dog")),
     "called like the first class": (["cat", "dog"], "cat", ["0.5"], None, ("probability", "cat")),
+    "called like the first class, but for case": (["Cat", "dog"], "cat", ["0.5"], None, ("probability", "Cat")),
     "called like the last class": (["cat", "dog"], "Dog", ["0.5"], None, ("probability", "dog")),
     "called like a class, but said": (["cat", "dog"], "cat", ["0.5"], "dog", ("probability", "dog")),
     "classes 0 and 1, halves": (["0", "1"], "label", ["0.5"], None, ("probability", "1")),
@@ -362,6 +366,7 @@ ONE_COLUMN = {
     "classes 0 and 1, both": (["0", "1"], "label", ["0", "1"], None, ("probability", "1")),
     "classes 0 and 1, said": (["0", "1"], "label", ["0"], "0", ("probability", "0")),
     "classes 1 and 2": (["1", "2"], "label", ["1"], None, ("class", None)),
+    "classes 1 and 2, said": (["1", "2"], "label", ["1"], "1", ("probability", "1")),
     "classes 1 and 2, halves": (["1", "2"], "label", ["0.5"], None, ("probability", "2")),
     "two names": (["cat", "dog"], "label", ["cat"], None, ("class", None)),
     "truth": (["False", "True"], "label", ["0.1"], None, ("probability", "True")),
@@ -410,6 +415,35 @@ def test_sample_settles_which_labels_are_meant(tmp_path: Path) -> None:
             "t.csv": "id,a,b\ncat.1,u,q\ndog.1,v,p\n",
         }
         assert found(tmp_path, files, tables).competition.labels_from == source
+
+
+@pytest.mark.parametrize(("value", "source"), [("x", "folders"), ("cat", "prefix"), ("u 0.9", "t.csv:a")])
+def test_values_of_the_sample_settle_which_labels_are_meant(tmp_path: Path, value: str, source: str) -> None:
+    files = ["train/x/cat.1.jpg", "train/y/dog.1.jpg", "test/1.jpg"]
+    table = "id,a,b\ncat.1,u,q\ndog.1,v,p\n"
+
+    result = found(tmp_path, files, {"sample_submission.csv": f"id,c\n1,{value}\n", "t.csv": table})
+
+    assert result.competition.labels_from == source
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["0/0/00a", "0/1/01b", "1/1/11c"],  # Folders that only spread the pictures.
+        ["2017_01_05", "2017_01_06", "2017_02_01"],  # Dates.
+        ["img_1", "img_2", "img_3"],
+        ["cat_1", "dog_1", "3", "4", "5"],
+        ["cat/1", "dog/1", "3", "4", "5"],
+    ],
+)
+def test_names_and_folders_without_classes_are_no_labels(tmp_path: Path, names: list[str]) -> None:
+    table = "path,y\n" + "".join(f"{name},{'ab'[i % 2]}\n" for i, name in enumerate(names))
+    files = [*(f"train/{name}.jpg" for name in names), "test/9.jpg"]
+
+    result = found(tmp_path, files, {"t.csv": table, "sample_submission.csv": "id,z\n9,0.5\n"})
+
+    assert result.competition.labels_from == "t.csv:y"
 
 
 @pytest.mark.parametrize(
@@ -593,6 +627,11 @@ REFUSED = {
         {"l.csv": LABELS, "sample_submission.csv": "id,label\n5,a 0.9\n6,d 0.9\n"},
         "sample_submission.csv: label: found 'd' beside the classes a, b, c",
     ),
+    "confidence in some rows": Bad(
+        NUMBERED,
+        {"l.csv": LABELS, "sample_submission.csv": "id,label\n5,a 0.9\n6,d e\n"},
+        "sample_submission.csv: label: found 'a 0.9', 'd e' beside the classes a, b, c",
+    ),
     "names and numbers": Bad(
         TWO,
         {"sample_submission.csv": "id,label\n1,cat\n2,0.5\n"},
@@ -742,6 +781,16 @@ REFUSED = {
         },
         "raw: the labels are ambiguous: d.csv:classname (2 classes), folders (2 classes)",
     ),
+    "empty label in a table beside folders": Bad(
+        STATE_FARM,
+        {"d.csv": DRIVERS.replace("c1", "") + "p,c1,img_12.jpg\n", "sample_submission.csv": STATE_FARM_SAMPLE},
+        "d.csv: img 'img_12.jpg' has no training picture\nd.csv: img 'img_11.jpg' has an empty classname",
+    ),
+    "row numbers beside numbers": Bad(
+        NUMBERED,
+        S56 | {"l.csv": "row,pic,label\n1,2,a\n2,3,b\n3,4,c\n4,9,c\n"},
+        "l.csv: columns row and pic name two pictures in one row: train/1.jpg and train/2.jpg",
+    ),
     "row numbers": Bad(
         NUMBERED,
         S56 | {"l.csv": "id,file,label\n1,2.jpg,a\n2,3.jpg,b\n3,4.jpg,c\n4,1.jpg,c\n"},
@@ -789,6 +838,8 @@ def test_other_tables_are_passed_over(tmp_path: Path) -> None:
     others: Tables = {
         "classes.csv": "class\na\nb\nc\n",
         "nothing.csv": "",
+        "._labels.csv": b"\x00\x05\x16\xff",  # macOS puts its own beside every file in a zip.
+        "__MACOSX/._labels.csv": b"\x00\x05\x16\xff",
         "boxes.csv": "n,width\n1,10\n91,20\n92,30\n",
         "test.csv": "id,label\n1,b\n2,b\n3,b\n4,a\n",
         "my submission.csv": "id,label\n1,b\n2,b\n3,b\n4,a\n",

@@ -441,7 +441,7 @@ def _find_labels(raw: Path, tables: list[Path], files: list[str], sample: pd.Dat
     for other in candidates:
         for file, name in chosen.class_of.items():
             other_name = other.class_of.get(file) or name
-            if other_name != name:
+            if name and other_name != name:
                 sources = ", ".join(f"{labels.source} ({len(labels.class_names):,} classes)" for labels in candidates)
                 raise UserError(
                     f"{raw}: the labels are ambiguous: {sources}; {file} is {name!r} or {other_name!r}; say which in "
@@ -534,11 +534,12 @@ def _table_labels(
         classes, problems = _one_hot(path, table, id_column, shown)
         return [_column_labels(path, f"{source}, one column a class", table[id_column], classes, pictures, problems)]
     columns = [column] if column else [name for name in table.columns if name != id_column]
-    fits = {name: _fit(set(table[name]) - {""}, name, sample) for name in columns}
-    columns = [name for name in columns if fits[name] == max(fits.values())]
-    if len(columns) > 1 and not max(fits.values()):
+    if len(columns) > 1:
         # What is the same in every row, or another in nearly every row (an address, a hash), is no class.
-        columns = [name for name in columns if 1 < table[name].nunique() <= 0.9 * len(table)]
+        most = 0.9 * len(table)
+        columns = [
+            name for name in columns if 1 < table[name].nunique() <= most or _fit(set(table[name]), name, sample)
+        ]
     return [_column_labels(path, f"{source}:{name}", table[id_column], table[name], pictures, []) for name in columns]
 
 
