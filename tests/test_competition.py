@@ -782,9 +782,9 @@ REFUSED = {
         "raw: the labels are ambiguous: d.csv:classname (2 classes), folders (2 classes)",
     ),
     "empty label in a table beside folders": Bad(
-        STATE_FARM,
+        [*STATE_FARM, "imgs/train/c1/img_12.jpg"],
         {"d.csv": DRIVERS.replace("c1", "") + "p,c1,img_12.jpg\n", "sample_submission.csv": STATE_FARM_SAMPLE},
-        "d.csv: img 'img_12.jpg' has no training picture\nd.csv: img 'img_11.jpg' has an empty classname",
+        "d.csv: img 'img_11.jpg' has an empty classname",
     ),
     "row numbers beside numbers": Bad(
         NUMBERED,
