@@ -23,7 +23,7 @@ from stages.common.competition import write_table
 from stages.common.duplicates import find_duplicates
 from stages.common.errors import UserError, run
 from stages.common.features import block_slices, create_features, open_features, texts
-from stages.common.files import atomic_path
+from stages.common.files import atomic_path, require_room
 from stages.common.params import load_params
 from stages.common.paths import ENSEMBLE, FEATURES, GROUPS
 from stages.common.progress import Progress
@@ -42,10 +42,11 @@ def main() -> None:
         columns = columns_of({name: file["train"].shape[1] for name, file in files.items()})
         n_features = max(stop for _, stop in columns.values())
 
+        n_rows = len(order) + len(rows["test_file"])
+        require_room(ENSEMBLE, n_rows * n_features * 4 + sum(array.nbytes for array in rows.values()))
         temporary = stack.enter_context(atomic_path(ENSEMBLE))
         ensemble = stack.enter_context(h5py.File(temporary, "w"))
         create_features(ensemble, n_features, rows, {"columns": json.dumps(columns)})
-        n_rows = len(order) + len(rows["test_file"])
         with Progress(n_rows, "Concatenating", unit="rows") as progress:
             copy_rows(files, "train", order, ensemble["train"], progress)
             copy_rows(files, "test", np.arange(len(rows["test_file"])), ensemble["test"], progress)

@@ -26,6 +26,7 @@ def main() -> None:
     params = load_params()
     raw = Path(params.data.raw)
     found = find_competition(raw, params.data)
+    refuse_plain_files()
     pictures = check_pictures(raw, found.pictures)
     bad = pictures[pictures["problem"] != ""]
     problems = [f"{raw / row.file}: {row.problem}" for row in bad.itertuples()]
@@ -65,6 +66,25 @@ def check_pictures(raw: Path, pictures: pd.DataFrame) -> pd.DataFrame:
     return pictures.assign(md5=[md5 for md5, _ in results], problem=[problem for _, problem in results])
 
 
+def refuse_plain_files() -> None:
+    """Refuse to replace anything but links and folders, before anything is done.
+
+    Raises
+    ------
+    UserError
+        If `data/train` or `data/test` hold, or are, anything else: it would be lost.
+    """
+    for split in ("train", "test"):
+        folder = LINKS / split
+        itself = folder.is_symlink() or folder.is_file()
+        plain = [folder] if itself else [path for path in _walk(folder) if not path.is_symlink()]
+        if plain:
+            raise UserError(
+                f"{folder}: found files that are no links: {listed(plain)}; this folder is laid out anew by each run: "
+                "move them away"
+            )
+
+
 def lay_out(raw: Path, pictures: pd.DataFrame) -> None:
     """Replace `data/train` and `data/test` by folders of relative symbolic links.
 
@@ -74,20 +94,9 @@ def lay_out(raw: Path, pictures: pd.DataFrame) -> None:
         The folder from which `file` is seen.
     pictures : DataFrame with columns file, split, class
         What to link.
-
-    Raises
-    ------
-    UserError
-        If those folders hold anything but links and folders: it would be lost.
     """
     for split in ("train", "test"):
         folder = LINKS / split
-        plain = [path for path in _walk(folder) if not path.is_symlink() and not path.is_dir()]
-        if plain:
-            raise UserError(
-                f"{folder}: found files that are no links: {listed(plain)}; this folder is laid out anew by each run: "
-                "move them away"
-            )
         # Laid out beside the old folder, then swapped, so that a kill leaves one of the two whole.
         partial = LINKS / f".{split}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -130,7 +139,7 @@ def _summary(found: Found, pictures: pd.DataFrame) -> None:
     names = competition.class_names
     print(
         f"{counts['train']:,} training pictures of {len(names):,} classes ({listed(names)}; labels from "
-        f"{competition.labels_from}), {counts['test']:,} test pictures"
+        f"{competition.labels_from}), {counts.get('test', 0):,} test pictures"
     )
     meaning = {
         "probability": f"{competition.submission.columns[-1]} = probability of {competition.submission.positive_class}",

@@ -33,11 +33,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., list[str]]
 
 
-def known_fault(reason: str) -> pytest.MarkDecorator:
-    """Mark a test that fails until a stage is mended."""
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 def write(path: Path, content: bytes | str = b"") -> None:
     """Write a file, and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -298,17 +293,7 @@ LINK_REFUSES: dict[Callable[[], object], Expected] = {
 
 
 # Faults of the stages that these tests found. A mend turns the test red: then take its mark away.
-lay_out = known_fault("link.lay_out: data/train is replaced before data/test is checked, and must be a folder")
-FAULTS: dict[Callable[[], object], list[pytest.MarkDecorator]] = {
-    plain_file_among_the_test_links: [lay_out],
-    plain_file_instead_of_a_folder: [lay_out],
-    link_instead_of_a_folder: [lay_out],
-}
-
-
-@pytest.mark.parametrize(
-    "spoil", [pytest.param(spoil, marks=FAULTS.get(spoil, []), id=spoil.__name__) for spoil in LINK_REFUSES]
-)
+@pytest.mark.parametrize("spoil", LINK_REFUSES, ids=lambda spoil: spoil.__name__)
 def test_link_refuses(refused: Refused, spoil: Callable[[], object]) -> None:
     spoil()
     assert_lines(refused("stages.link"), LINK_REFUSES[spoil])
@@ -342,7 +327,6 @@ def test_link_with_every_picture_of_a_class_bad(refused: Refused) -> None:
     assert_lines(refused("stages.link"), [("a class without pictures: cat", "every one is bad", "mend or replace")])
 
 
-@known_fault("link._summary: KeyError: 'test'")
 def test_link_with_every_test_picture_bad(run_module: Run) -> None:
     for path in (RAW / "test").iterdir():
         write(path)
@@ -596,7 +580,6 @@ def test_link_on_a_read_only_disk() -> None:
     assert_lines(lines, [("data/", "Read-only file system", "make it writable")])
 
 
-@known_fault("HDF5 fails to close a file that it can't write: RuntimeError, and in extract a crash")
 @pytest.mark.usefixtures("feature_files")
 def test_ensemble_on_a_full_disk() -> None:
     for name in ("First", "Order", "Count", "Classes", "Test"):

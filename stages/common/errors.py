@@ -7,6 +7,18 @@ from collections.abc import Callable, Iterable
 
 MAX_LISTED = 20
 
+# What the system says of a disk or a folder, and a user can mend.
+REFUSALS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+}
+
 
 class UserError(Exception):
     """Something in the input or the parameters is wrong, and the user can mend it.
@@ -50,8 +62,11 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
     except OSError as error:
         # The system's own refusals (full disk, read-only folder) say everything in one line already.
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno not in REFUSALS:
             raise
-        where = error.filename or os.getcwd()
-        print(f"ERROR: {where}: {error.strerror}; make room or make it writable, then run it again", file=sys.stderr)
+        where = error.filename2 or error.filename or os.getcwd()
+        print(
+            f"ERROR: {where}: {error.strerror}; make room or make it writable, then run it again",
+            file=sys.stderr,
+        )
         sys.exit(1)

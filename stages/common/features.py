@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from stages.common.errors import UserError, one_line
-from stages.common.files import atomic_path, write_text
+from stages.common.files import atomic_path, require_room, write_text
 
 # Rows are read and written in blocks of about this many bytes, so that memory does not grow with their number.
 BLOCK_BYTES = 64 * 2**20
@@ -177,6 +177,7 @@ def write_features(
         As for `create_features`.
     """
     n_train = len(rows["label"])
+    require_room(path, partial.n_rows * partial.n_columns * 4 + sum(array.nbytes for array in rows.values()))
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         create_features(file, partial.n_columns, rows, attributes)
         for name, first, n_rows in (("train", 0, n_train), ("test", n_train, partial.n_rows - n_train)):

@@ -1,9 +1,12 @@
 """Files that are either whole or not there."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from stages.common.errors import UserError
 
 
 @contextmanager
@@ -33,6 +36,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def require_room(path: str | Path, n_bytes: int) -> None:
+    """Refuse to begin a file that the disk can't hold: HDF5 crashes when it fills up.
+
+    Raises
+    ------
+    UserError
+        If fewer bytes are free than `n_bytes` and what lies around them.
+    """
+    folder = Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    n_bytes, free = int(n_bytes * 1.02) + 2**16, shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise UserError(f"{path}: takes {n_bytes / 1e6:,.1f} MB, but {free / 1e6:,.1f} MB are free; make room there")
 
 
 def write_text(path: str | Path, text: str) -> None:
