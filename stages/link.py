@@ -55,7 +55,8 @@ def check_pictures(raw: Path, pictures: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame with columns file, split, class, id, md5, problem
-        The same rows.
+        The same rows, training pictures first, each split in the order of the contents' hashes: however the files are
+        named and arranged, the same pictures give the same features, folds and predictions.
     """
     results = []
     with Progress(len(pictures), "Checking pictures") as progress:
@@ -63,7 +64,8 @@ def check_pictures(raw: Path, pictures: pd.DataFrame) -> pd.DataFrame:
         for result in map_ahead(check_picture, paths, n_ahead=8 * N_WORKERS):
             results.append(result)
             progress.add(1)
-    return pictures.assign(md5=[md5 for md5, _ in results], problem=[problem for _, problem in results])
+    pictures = pictures.assign(md5=[md5 for md5, _ in results], problem=[problem for _, problem in results])
+    return pictures.sort_values(["split", "md5", "file"], ascending=[False, True, True], ignore_index=True)
 
 
 def refuse_plain_files() -> None:
