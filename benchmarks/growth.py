@@ -19,10 +19,11 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from stages.common.competition import Competition, Found, Submission, write_competition, write_table
+from stages.common.competition import Competition, Found, Submission, write_competition
 from stages.common.errors import UserError, run
 from stages.common.features import block_slices, create_features, text_array
 from stages.common.paths import FEATURES, MANIFEST
+from stages.common.tables import write_table
 from tools.workspace import ROOT, git
 
 STAGES = ("ensemble", "train", "predict")

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
-from stages.common.competition import write_table
 from stages.common.duplicates import find_duplicates
 from stages.common.errors import UserError, run
 from stages.common.features import block_slices, create_features, open_features, texts
@@ -27,6 +26,7 @@ from stages.common.files import atomic_path, require_room
 from stages.common.params import load_params
 from stages.common.paths import ENSEMBLE, FEATURES, GROUPS
 from stages.common.progress import Progress
+from stages.common.tables import write_table
 
 
 def main() -> None:

@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from stages.common.competition import Found, find_competition, write_competition, write_table
+from stages.common.competition import Found, find_competition, write_competition
 from stages.common.errors import UserError, listed, run
 from stages.common.images import check_picture
 from stages.common.params import load_params
 from stages.common.paths import LINKS, MANIFEST
 from stages.common.progress import N_WORKERS, Progress, map_ahead
+from stages.common.tables import write_table
 
 
 def main() -> None:

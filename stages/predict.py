@@ -19,7 +19,7 @@ from contextlib import ExitStack
 import numpy as np
 import pandas as pd
 
-from stages.common.competition import Competition, read_competition, read_manifest, read_table
+from stages.common.competition import Competition, read_competition, read_manifest
 from stages.common.errors import UserError, listed, run
 from stages.common.features import block_slices, open_features, texts
 from stages.common.files import atomic_path, write_text
@@ -36,6 +36,7 @@ from stages.common.submission import (
     read_rows,
     rows_of_submission,
 )
+from stages.common.tables import read_table
 
 
 def main() -> None:

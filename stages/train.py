@@ -22,7 +22,7 @@ import pandas as pd
 from dvclive import Live
 from scmrepo.exceptions import SCMError
 
-from stages.common.competition import Competition, read_competition, write_table
+from stages.common.competition import Competition, read_competition
 from stages.common.errors import UserError, one_line, run
 from stages.common.features import block_slices, open_features, texts
 from stages.common.files import atomic_path
@@ -42,6 +42,7 @@ from stages.common.plots import draw_plots
 from stages.common.progress import Progress
 from stages.common.scores import Scores
 from stages.common.submission import rows_of_submission
+from stages.common.tables import write_table
 
 # More classes than this make an unreadable confusion matrix, and more rows an unwieldy plot.
 MAX_PLOTTED_CLASSES = 50

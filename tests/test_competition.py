@@ -13,17 +13,16 @@ from stages.common.competition import (
     Found,
     Submission,
     find_competition,
-    picture_stem,
     read_competition,
     read_manifest,
-    read_table,
     write_competition,
-    write_table,
 )
 from stages.common.errors import UserError
 from stages.common.params import Data
 from stages.common.paths import MANIFEST
 from stages.common.paths import SAMPLE as SAMPLE_FILE
+from stages.common.raw import picture_stem
+from stages.common.tables import read_table, write_table
 
 TWO = ["train/cat.0.jpg", "train/dog.0.jpg", "test/1.jpg", "test/2.jpg"]
 Tables = Mapping[str, str | bytes]
@@ -914,7 +913,9 @@ def test_many_problems_take_no_longer_than_none(tmp_path: Path, monkeypatch: pyt
     )
     train, test = [f"train/{i}.jpg" for i in range(n)], [f"test/{i + n // 2}.jpg" for i in range(n)]
 
-    monkeypatch.setattr(competition, "_files", lambda _, folder: train if folder == PurePosixPath("train") else test)
+    monkeypatch.setattr(
+        competition, "files_below", lambda _, folder: train if folder == PurePosixPath("train") else test
+    )
     start = time.monotonic()
 
     with pytest.raises(UserError) as caught:

@@ -17,13 +17,14 @@ import pandas as pd
 from dvc.exceptions import DvcException
 from scmrepo.exceptions import SCMError
 
-from stages.common.competition import Competition, read_competition, read_table, write_table
+from stages.common.competition import Competition, read_competition
 from stages.common.errors import UserError, listed, one_line, run
 from stages.common.heads import fit_blend_weights
 from stages.common.params import load_params
 from stages.common.paths import JUDGED, OOF, SAMPLE, TEST
 from stages.common.scores import Calibration, Scores, cross_fitted_log_loss, fit_calibration
 from stages.common.submission import PROBABILITY_FORMS, positive_index, proba_of_rows, rows_of_submission
+from stages.common.tables import read_table, write_table
 
 BLENDS = ("fitted", "mean", "geometric")
 

@@ -31,11 +31,12 @@ def rows_of_submission(competition: Competition, ids: list[str], proba: np.ndarr
         With the sample's columns.
     """
     form, names = competition.submission, competition.class_names
+    index_of = {name: index for index, name in enumerate(names)}
     values: dict[str, object] = {form.columns[0]: ids}
     if form.kind == "probability":
-        values[form.columns[1]] = proba[:, names.index(form.positive_class or "")]
+        values[form.columns[1]] = proba[:, index_of[form.positive_class or ""]]
     elif form.kind == "probabilities":
-        values |= {name: proba[:, names.index(name)] for name in form.columns[1:]}
+        values |= {name: proba[:, index_of[name]] for name in form.columns[1:]}
     else:
         best = proba.argmax(axis=1)
         values[form.columns[1]] = [names[i] for i in best]
