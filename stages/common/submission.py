@@ -86,7 +86,6 @@ def read_rows(path: Path, id_column: str, max_numbers: int | None = None) -> pd.
             path,
             dtype={id_column: str, "class": str, "predicted": str},
             keep_default_na=False,
-            float_precision="round_trip",
             chunksize=10_000,
         )
         n_columns = len(pd.read_csv(path, nrows=0).columns)
