@@ -33,6 +33,7 @@ def rows_of_submission(competition: Competition, ids: list[str], proba: np.ndarr
     form, names = competition.submission, competition.class_names
     index_of = {name: index for index, name in enumerate(names)}
     values: dict[str, object] = {form.columns[0]: ids}
+    proba = proba.astype(np.float32)  # Seven digits are plenty, and 0.005 is written as 0.005.
     if form.kind == "probability":
         values[form.columns[1]] = proba[:, index_of[form.positive_class or ""]]
     elif form.kind == "probabilities":
