@@ -1,9 +1,12 @@
-"""How time and memory of the stages after extraction grow with rows and classes, on made features.
+"""How time and memory of the stages grow with pictures, rows and classes.
 
     python -m benchmarks.growth --rows 100000 200000 --classes 15000
+    python -m benchmarks.growth --pictures 1000 10000
 
-For every size it makes a feature file of random class centres and noise, and runs ensemble, train and predict on it as
-DVC would, in a folder of their own. Prints seconds and peak memory (of the stage's process) as a table.
+With `--rows` it makes a feature file of random class centres and noise, and runs ensemble, train and predict on it.
+With `--pictures` it makes pictures of noise (64 pixels a side) and runs link and extract (MobileNet at 32 pixels) on
+them. The stages run as DVC would run them, in a folder of their own; the table has seconds and peak memory of each
+stage's process.
 """
 
 import argparse
@@ -13,10 +16,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
+from PIL import Image
 from ruamel.yaml import YAML
 
 from stages.common.competition import Competition, Found, Submission, write_competition
@@ -32,19 +37,32 @@ STAGES = ("ensemble", "train", "predict")
 def main() -> None:
     """Measure every size, in processes of their own."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth")
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 200_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[])
+    parser.add_argument("--pictures", type=int, nargs="+", default=[])
     parser.add_argument("--classes", type=int, nargs="+", default=[15_000])
     parser.add_argument("--features", type=int, default=2048)
     parser.add_argument("--duplicates", action="store_true", help="also search for near-duplicates")
     parser.add_argument("--work", type=Path, default=Path("demo/benchmark-growth"))
     arguments = parser.parse_args()
-    print("| rows | classes | features | stage | seconds | peak memory, GiB |\n| --- | --- | --- | --- | --- | --- |")
+    if arguments.pictures:
+        print("| pictures | stage | seconds | peak memory, GiB |\n| --- | --- | --- | --- |")
+    for n_pictures in arguments.pictures:
+        folder = arguments.work / f"{n_pictures}"
+        make_pictures(folder, n_pictures)
+        for stage, *entry in (("link",), ("extract", "MobileNet")):
+            seconds, gib = measure(folder, stage, *entry)
+            print(f"| {n_pictures:,} | {stage} | {seconds:.0f} | {gib:.2f} |", flush=True)
+        shutil.rmtree(folder)
+    if arguments.rows:
+        print(
+            "| rows | classes | features | stage | seconds | peak memory, GiB |\n| --- | --- | --- | --- | --- | --- |"
+        )
     for n_classes in arguments.classes:
         for n_rows in arguments.rows:
             folder = arguments.work / f"{n_rows}-{n_classes}"
             make(folder, n_rows, n_classes, arguments.features, arguments.duplicates)
             for stage in STAGES:
-                seconds, gib = measure(stage, folder)
+                seconds, gib = measure(folder, stage)
                 print(
                     f"| {n_rows:,} | {n_classes:,} | {arguments.features:,} | {stage} | {seconds:.0f} | {gib:.2f} |",
                     flush=True,
@@ -54,18 +72,13 @@ def main() -> None:
 
 def make(folder: Path, n_rows: int, n_classes: int, n_features: int, duplicates: bool) -> None:
     """Write what the stages link and extract would have written: one test row for ten training rows."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ROOT / "stages", folder / "stages")
-    yaml = YAML()
-    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params["backbones"] = {"Made": {"weights": "random", "backbone": "Xception"}}
-    params["train"] |= {"folds": 1, "epochs": 1}
-    if not duplicates:
-        params["ensemble"]["duplicates"] = None
-    yaml.dump(params, folder / "params.yaml")
-    git("init", "--quiet", ".", cwd=folder)
-    git("commit", "--quiet", "--allow-empty", "--message", "Made features", cwd=folder)
-
+    entry = {"Made": {"weights": "random", "backbone": "Xception"}}
+    lay_out_stages(
+        folder,
+        entry,
+        train={"folds": 1, "epochs": 1},
+        ensemble={} if duplicates else {"duplicates": None},
+    )
     rng = np.random.default_rng(0)
     n_test = n_rows // 10
     class_names = [f"class {i:05d}" for i in range(n_classes)]
@@ -102,10 +115,40 @@ def make(folder: Path, n_rows: int, n_classes: int, n_features: int, duplicates:
         os.chdir(before)
 
 
-def measure(stage: str, folder: Path) -> tuple[float, float]:
+def make_pictures(folder: Path, n_pictures: int) -> None:
+    """Write a competition of noise: two classes, one test picture for ten training pictures."""
+    lay_out_stages(folder, {"MobileNet": {"weights": "random", "input_size": 32}})
+    rng = np.random.default_rng(0)
+    n_test = n_pictures // 11
+    for split in ("train", "test"):
+        (folder / "data/raw" / split).mkdir(parents=True)
+    for i in range(n_pictures):
+        name = f"test/{i}.jpg" if i < n_test else f"train/{('cat', 'dog')[i % 2]}.{i}.jpg"
+        pixels = rng.integers(256, size=(64, 64, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "data/raw" / name)
+    sample = pd.DataFrame({"id": range(n_test), "label": 0.5})
+    sample.to_csv(folder / "data/raw/sample_submission.csv", index=False)
+
+
+def lay_out_stages(folder: Path, backbones: dict[str, dict[str, Any]], **sections: dict[str, Any]) -> None:
+    """Make a git repository with the stages and a params.yaml in which the given values are changed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "stages", folder / "stages")
+    yaml = YAML()
+    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["backbones"] = backbones
+    for name, values in sections.items():
+        params[name] |= values
+    yaml.dump(params, folder / "params.yaml")
+    git("init", "--quiet", ".", cwd=folder)
+    git("commit", "--quiet", "--allow-empty", "--message", "The stages", cwd=folder)
+
+
+def measure(folder: Path, stage: str, *arguments: str) -> tuple[float, float]:
     """Run a stage and return its seconds and the peak memory of its process in GiB."""
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", f"stages.{stage}"], cwd=folder, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", f"stages.{stage}", *arguments]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise UserError(f"stages.{stage}: failed in {folder}; see above")

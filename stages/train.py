@@ -23,7 +23,7 @@ from dvclive import Live
 from scmrepo.exceptions import SCMError
 
 from stages.common.competition import Competition, read_competition
-from stages.common.errors import UserError, one_line, run
+from stages.common.errors import UserError, listed, one_line, run
 from stages.common.features import block_slices, open_features, texts
 from stages.common.files import atomic_path
 from stages.common.folds import assign_folds
@@ -61,6 +61,7 @@ def main() -> None:
         label, files, class_names = file["label"][:], texts(file["train_file"]), texts(file["class_names"])
         parts = parts_of(params.train, json.loads(file.attrs["columns"]))
         fold = assign_folds(label, params.train.folds, params.seed, group_numbers(files, pd.read_csv(GROUPS)))
+        warn_of_rare_classes(label, class_names, params.train.folds)
         features = file["train"][:] if file["train"].size * 4 <= MEMORY_BYTES else file["train"]
         blends, curves = fit_folds(params.train, parts, features, label, fold, len(class_names), params.seed)
         fit_weights(blends, features, label, fold)
@@ -69,6 +70,17 @@ def main() -> None:
     log(live, metrics, curves, class_names, *plotted)
     for name, value in metrics.items():
         print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value:,}")
+
+
+def warn_of_rare_classes(label: np.ndarray, class_names: list[str], n_folds: int) -> None:
+    """Say which classes have fewer pictures than there are folds: some fold has none of them to judge."""
+    counts = np.bincount(label, minlength=len(class_names))
+    rare = [f"{class_names[i]} ({counts[i]})" for i in np.flatnonzero(counts < max(n_folds, 2))]
+    if rare:
+        print(
+            f"WARNING: {len(rare):,} classes have fewer pictures than train.folds ({n_folds}): {listed(rare)}; a class "
+            "of one picture is judged by a model that never saw it"
+        )
 
 
 def group_numbers(files: list[str], groups: pd.DataFrame) -> np.ndarray:
