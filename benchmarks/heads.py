@@ -28,7 +28,7 @@ from stages.train import fit_folds, group_numbers
 from tools.workspace import dvc, lay_out
 
 SEED = 2017
-RECIPE = {"normalize": False, "optimizer": "adadelta", "epochs": 8, "dropout": 0.5, "batch_size": 128}
+RECIPE = {"normalize": False, "optimizer": "adadelta", "epochs": 8, "dropout": 0.5, "l2": 0.0, "batch_size": 128}
 DENSE, LOGISTIC = "dense (`head: dense`, the default)", "logistic (`head: logistic`)"
 HEADS: dict[str, dict[str, Any]] = {
     "2017 recipe, Keras 1's adadelta (rate 1.0)": {**RECIPE, "learning_rate": 1.0},

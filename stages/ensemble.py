@@ -53,7 +53,13 @@ def main() -> None:
     print(f"{ENSEMBLE}: {n_features:,} features of {len(files)} backbones, {len(order):,} training rows shuffled")
     groups = group_duplicates(params.ensemble.duplicates, params.seed)
     write_table(GROUPS, groups)
-    print(f"{GROUPS}: {groups['group'].nunique():,} groups of near-duplicates with {len(groups):,} pictures")
+    print(f"{GROUPS}: {len(groups):,} pictures in {groups['group'].nunique():,} groups of near-duplicates")
+    largest = int(groups["group"].value_counts().max()) if len(groups) else 0
+    if largest > max(10, n_rows // 50):
+        print(
+            f"WARNING: one group holds {largest:,} pictures, which makes the folds uneven; raise ensemble.duplicates, "
+            "or set it to null where every network is untrained"
+        )
 
 
 def columns_of(n_features: dict[str, int]) -> dict[str, tuple[int, int]]:

@@ -56,9 +56,11 @@ def main() -> None:
     try:
         extract(network, Path(params.data.raw), [*train["file"], *test["file"]], partial, params.extract)
         write_features(FEATURES / f"{name}.h5", partial, rows, {"backbone": network.model.name})
-    except BaseException:
-        partial.close()
+    except KeyboardInterrupt:
+        partial.save()
         raise
+    finally:
+        partial.close()
     partial.remove()
 
 

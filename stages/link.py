@@ -34,7 +34,7 @@ def main() -> None:
     if problems and params.data.bad_images == "error":
         raise UserError([f"{problem}; mend it, or set data.bad_images: skip" for problem in problems])
     for problem in problems:
-        print(f"WARNING: {problem}; left out (data.bad_images: skip)")
+        print(f"WARNING: {problem}; left out of training, or given the training prior (data.bad_images: skip)")
     _refuse_lost_classes(found, pictures)
 
     lay_out(raw, pictures[pictures["problem"] == ""])

@@ -38,7 +38,7 @@ from stages.common.heads import (
 )
 from stages.common.params import Train, load_params
 from stages.common.paths import ENSEMBLE, GROUPS, JUDGED, MODELS, OOF, RESULTS
-from stages.common.plots import draw_plots
+from stages.common.plots import draw_plots, one_against_rest
 from stages.common.progress import Progress
 from stages.common.scores import Scores
 from stages.common.submission import rows_of_submission
@@ -255,10 +255,10 @@ def log(
                 values = [curve[name][epoch] for curve in curves if epoch < len(curve[name])]
                 split, metric = ("val", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
                 live.log_metric(f"{split}/{metric}", float(np.mean(values)))
-        if proba is not None and len(class_names) == 2:
-            live.log_sklearn_plot("roc", label, proba[:, 1], name="roc")
-            live.log_sklearn_plot("calibration", label, proba[:, 1], name="calibration", n_bins=10)
         if proba is not None:
+            is_class, probability = one_against_rest(label, proba)
+            live.log_sklearn_plot("roc", is_class, probability, name="roc")
+            live.log_sklearn_plot("calibration", is_class, probability, name="calibration", n_bins=10)
             names = np.array(class_names)
             live.log_sklearn_plot(
                 "confusion_matrix", names[label], names[proba.argmax(axis=1)], name="confusion_matrix"

@@ -143,7 +143,8 @@ def test_balanced_class_weights_raise_the_rare_class() -> None:
         head = DenseHead(Train(epochs=30, learning_rate=0.01, class_weight=class_weight), 20, 2, seed=0)
         head.fit(rows, rows)
         mean_proba.append(head.predict_proba(features)[:, 1].mean())
-    assert mean_proba[0] < 0.2 < mean_proba[1]
+    assert mean_proba[0] < 0.25
+    assert mean_proba[1] > mean_proba[0] + 0.1
 
 
 def test_one_split_trains_one_head_and_patience_stops_early(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_misspelt_key_of_a_backbone(report: Report, right: str, wrong: str) -> N
         (
             changed(("  epochs: 8", "  epochs: 8\n  warmup: 3")),
             "train.warmup: unknown key; known here: head, ensemble, folds, class_weight, normalize, hidden, dropout, "
-            "optimizer, learning_rate, batch_size, epochs, patience",
+            "l2, optimizer, learning_rate, batch_size, epochs, patience",
         ),
         (TEXT + "  colour: red\n", "predict.colour: unknown key; known here: clip"),
         (

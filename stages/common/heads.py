@@ -145,14 +145,17 @@ class DenseHead:
         keras.utils.set_random_seed(seed)
         # Every layer has a name of its own: Keras's counters would make the file depend on what was built before.
         inputs = outputs = keras.Input((n_features,), name="features")
-        if options.normalize:
-            outputs = keras.layers.Normalization(name="normalization")(outputs)
+        penalty = keras.regularizers.L2(options.l2)
         for number, units in enumerate(options.hidden, start=1):
-            outputs = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(outputs)
+            hidden = keras.layers.Dense(units, activation="relu", kernel_regularizer=penalty, name=f"hidden_{number}")
+            outputs = hidden(outputs)
         outputs = keras.layers.Dropout(options.dropout, name="dropout")(outputs)
         two = n_classes == 2
         units, activation = (1, "sigmoid") if two else (n_classes, "softmax")
-        outputs = keras.layers.Dense(units, activation=activation, name="output")(outputs)
+        outputs = keras.layers.Dense(units, activation=activation, kernel_regularizer=penalty, name="output")(outputs)
+        # Standardisation, outside of Keras: its Normalization never divides by less than 1e-7, and the features of
+        # an untrained network may vary by 1e-20.
+        self.mean, self.scale = np.zeros(n_features), np.ones(n_features)
         self.model = keras.Model(inputs, outputs, name="head")
         self.loss = "binary_crossentropy" if two else "sparse_categorical_crossentropy"
 
@@ -165,17 +168,16 @@ class DenseHead:
             rows, val_rows = rows.hold_out(self.seed)
             callbacks = [keras.callbacks.EarlyStopping(patience=options.patience, restore_best_weights=True)]
         if options.normalize:
-            _fit_normalization(self.model.get_layer("normalization"), rows)
+            self.mean, self.scale = mean_and_scale(rows)
         optimizer = keras.optimizers.get(options.optimizer)
         optimizer.learning_rate = options.learning_rate
         self.model.compile(optimizer, self.loss, weighted_metrics=[], metrics=["accuracy"])
         weight = rows.class_weight(self.n_classes, options.class_weight)
-        rng, val_rng = np.random.default_rng(self.seed), np.random.default_rng(self.seed)
         history = self.model.fit(
-            rows.batches(options.batch_size, rng, weight),
+            self._batches(rows, weight),
             steps_per_epoch=-(-rows.n_rows // options.batch_size),
             epochs=options.epochs,
-            validation_data=val_rows.batches(options.batch_size, val_rng, np.ones_like(weight)),
+            validation_data=self._batches(val_rows, np.ones_like(weight)),
             validation_steps=-(-val_rows.n_rows // options.batch_size),
             callbacks=callbacks,
             shuffle=False,  # The batches come shuffled.
@@ -183,34 +185,44 @@ class DenseHead:
         )
         return {name: [float(value) for value in values] for name, values in history.history.items()}
 
+    def _batches(self, rows: Rows, weight: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for features, label, weights in rows.batches(self.options.batch_size, np.random.default_rng(self.seed), weight):
+            yield self._standardised(features), label, weights
+
+    def _standardised(self, features: np.ndarray) -> np.ndarray:
+        return ((features - self.mean) / self.scale).astype(np.float32)
+
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return the probability of every class, shape (n, n_classes), float32."""
-        output = self.model.predict(features, batch_size=1024, verbose=0)
+        output = self.model.predict(self._standardised(features), batch_size=1024, verbose=0)
         return np.hstack([1 - output, output]) if output.shape[1] == 1 else output
 
     def save(self, path: Path) -> None:
-        """Write the weights: unlike a `.keras` file, which holds dates, they are the same bytes every time."""
+        """Write weights, mean and scale: unlike a `.keras` file, which holds dates, the same bytes every time."""
         with atomic_path(path) as partial:
             # Without its optimizer, whose numbers nobody needs again; and Keras wants its own suffix on what it writes.
             with_suffix = partial.with_suffix(".weights.h5")
             self.keras.Model(self.model.inputs, self.model.outputs, name="head").save_weights(with_suffix)
             with_suffix.rename(partial)
+            with h5py.File(partial, "a") as file:
+                file["mean"], file["scale"] = self.mean, self.scale
 
     def load(self, path: Path) -> None:
         """Read the weights that `save` wrote."""
         self.model.load_weights(path)
+        with h5py.File(path, "r") as file:
+            self.mean, self.scale = file["mean"][:], file["scale"][:]
 
 
-def _fit_normalization(layer: Any, rows: Rows) -> None:
-    """Set the mean and variance of a Normalization layer to those of `rows`, read a block at a time."""
+def mean_and_scale(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of every feature, shape (n_features,), read a block at a time.
+
+    A feature that never changes has the deviation one: it says nothing, and divided by zero it would shout.
+    """
     scaler = StandardScaler()
     for features, _ in rows.blocks():
         scaler.partial_fit(features)
-    # A feature that never changes in training says nothing; dividing by its zero deviation would make it shout.
-    variance = np.where(scaler.var_ > 0, scaler.var_, 1.0)
-    layer.adapt_mean.assign(scaler.mean_.astype(np.float32))
-    layer.adapt_variance.assign(variance.astype(np.float32))
-    layer.finalize_state()
+    return scaler.mean_, scaler.scale_
 
 
 class LogisticHead:
@@ -246,9 +258,9 @@ class LogisticHead:
                 f"params.yaml: train.head: logistic needs {rows.n_rows:,} rows of {rows.n_features:,} features in "
                 "memory; use head: dense, which reads them in blocks"
             )
+        self.arrays["mean"], self.arrays["scale"] = mean_and_scale(rows)
         features, label = rows.whole()
-        scaler = StandardScaler().fit(features)
-        features = scaler.transform(features)
+        features = self._standardised(features)
         fold = assign_folds(label, 5, self.seed)
         losses = dict.fromkeys(LOGISTIC_C, 0.0)
         for k in range(min(5, -(-5 * N_JUDGES // len(label)))):
@@ -259,18 +271,19 @@ class LogisticHead:
                 proba = model.predict_proba(features[judges][known])
                 losses[strength] += log_loss(label[judges][known], proba, labels=model.classes_)
         model = self._model(min(losses, key=lambda strength: losses[strength])).fit(features, label)
-        self.arrays["mean"], self.arrays["scale"] = scaler.mean_, scaler.scale_
         outputs = slice(None) if len(model.coef_) == len(self.arrays["coef"]) else model.classes_
         self.arrays["coef"][outputs], self.arrays["intercept"][outputs] = model.coef_, model.intercept_
         return {"loss": [float(log_loss(label, model.predict_proba(features), labels=model.classes_))]}
+
+    def _standardised(self, features: np.ndarray) -> np.ndarray:
+        return np.asarray((features - self.arrays["mean"]) / self.arrays["scale"])
 
     def _model(self, strength: float) -> LogisticRegression:
         return LogisticRegression(C=strength, max_iter=1000, class_weight=self.options.class_weight)
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return the probability of every class, shape (n, n_classes), float64."""
-        scaled = (features - self.arrays["mean"]) / self.arrays["scale"]
-        logits = scaled @ self.arrays["coef"].T + self.arrays["intercept"]
+        logits = self._standardised(features) @ self.arrays["coef"].T + self.arrays["intercept"]
         if self.n_classes == 2:
             return np.hstack([expit(-logits), expit(logits)])
         return np.asarray(softmax(logits, axis=1))

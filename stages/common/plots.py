@@ -12,6 +12,16 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
 
 
+def one_against_rest(label: np.ndarray, proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what ROC and calibration are drawn of: whether it is the class, and its probability, shape (n,) each.
+
+    With two classes that is the second; with more, every class of every row counts (micro-average).
+    """
+    if proba.shape[1] == 2:
+        return label == 1, proba[:, 1]
+    return np.eye(proba.shape[1], dtype=bool)[label].ravel(), proba.ravel()
+
+
 def draw_plots(
     curves: list[dict[str, list[float]]], label: np.ndarray, proba: np.ndarray | None, class_names: list[str]
 ) -> Any:
@@ -31,8 +41,7 @@ def draw_plots(
     -------
     matplotlib.figure.Figure
     """
-    positive = proba[:, 1] if proba is not None and len(class_names) == 2 else None
-    n_panels = 1 + 2 * (positive is not None) + (proba is not None)
+    n_panels = 1 + 3 * (proba is not None)
     figure, axes = plt.subplots(1, n_panels, figsize=(5 * n_panels, 4.5), layout="constrained", squeeze=False)
     panels = iter(axes[0])
 
@@ -45,10 +54,15 @@ def draw_plots(
             panel.plot(epochs, values, color=colour, marker=marker, alpha=0.7, label=name if k == 0 else None)
     panel.set(xlabel="epoch", ylabel="log loss", yscale="log", title="Learning curves, one line a fold")
     panel.legend()
-    if positive is not None:
-        RocCurveDisplay.from_predictions(label, positive, ax=next(panels), name="out of fold", plot_chance_level=True)
-        CalibrationDisplay.from_predictions(label, positive, n_bins=10, ax=next(panels), name="out of fold")
     if proba is not None:
+        is_class, probability = one_against_rest(label, proba)
+        what = class_names[1] if len(class_names) == 2 else "every class against the rest"
+        panel = next(panels)
+        RocCurveDisplay.from_predictions(is_class, probability, ax=panel, name="out of fold", plot_chance_level=True)
+        panel.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC: {what}")
+        panel = next(panels)
+        CalibrationDisplay.from_predictions(is_class, probability, n_bins=10, ax=panel, name="out of fold")
+        panel.set(xlabel="mean predicted probability", ylabel="share that is the class", title=f"Calibration: {what}")
         panel = next(panels)
         ConfusionMatrixDisplay.from_predictions(
             np.array(class_names)[label],
