@@ -5,7 +5,7 @@ the name that `train.head` takes. A third one needs no more than that.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -172,7 +172,7 @@ class DenseHead:
             self.mean, self.scale = mean_and_scale(rows)
         optimizer = keras.optimizers.get(options.optimizer)
         optimizer.learning_rate = options.learning_rate
-        self.model.compile(optimizer, self.loss, weighted_metrics=[], metrics=["accuracy"])
+        self.model.compile(optimizer, self.loss, metrics=["accuracy"], weighted_metrics=[])
         weight = rows.class_weight(self.n_classes, options.class_weight)
         history = self.model.fit(
             self._batches(rows, weight),
@@ -306,7 +306,7 @@ class LogisticHead:
             self.arrays = {name: file[name][:] for name in self.arrays}
 
 
-HEADS: dict[str, type[DenseHead] | type[LogisticHead]] = {"dense": DenseHead, "logistic": LogisticHead}
+HEADS: dict[str, Callable[[Train, int, int, int], Head]] = {"dense": DenseHead, "logistic": LogisticHead}
 
 
 class Blend:
