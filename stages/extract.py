@@ -17,9 +17,10 @@ import h5py
 import numpy as np
 import PIL
 
-from stages.common import backbones, features, images
+from stages.common import backbones, engines, features, images
 from stages.common.backbones import Network, check_entries, make_deterministic
 from stages.common.competition import read_competition, read_manifest
+from stages.common.engines import one_thread_a_batch
 from stages.common.errors import UserError, run
 from stages.common.features import PartialRows, text_array, write_features
 from stages.common.images import BadPicture, read_picture
@@ -38,6 +39,7 @@ def main() -> None:
     if name not in params.backbones:
         raise UserError(f"stages.extract: found {sys.argv[1:]}; give one of {', '.join(params.backbones)}")
     check_entries(params.backbones)
+    one_thread_a_batch()
     make_deterministic(params.seed)
     network = Network(name, params.backbones[name])
 
@@ -93,24 +95,28 @@ def extract(network: Network, raw: Path, files: list[str], partial: PartialRows,
             raise UserError(f"{raw / file}: {error}; it was whole in stage link: run `dvc repro` again") from None
 
     size = options.batch_size
+
+    def batch_features(start: int) -> np.ndarray:
+        n = min(size, len(files) - start)
+        # The last batch is filled up: another shape would be compiled anew and could round differently.
+        batch = np.zeros((size, network.input_size, network.input_size, 3), np.uint8)
+        for i in range(n):
+            batch[i] = read(files[start + i])
+        rows = network.features(batch)
+        if options.flip:  # The mean over the picture and its mirror image.
+            rows = (rows + network.features(batch[:, :, ::-1])) / 2
+        return rows[:n]
+
+    network.compile(options.engine)
     # A batch always starts at the same picture, so that a run taken up gives the same bytes as one that went through.
     done = partial.n_rows
     if done:
         print(f"{partial.path.stem}: going on after {done:,} of {len(files):,} pictures of an interrupted run")
-    pictures = map_ahead(read, files[done:], n_ahead=2 * size + N_WORKERS)
     last_save = time.monotonic()
     with Progress(len(files), partial.path.stem, done=done) as progress:
-        for start in range(done, len(files), size):
-            n = min(size, len(files) - start)
-            # The last batch is filled up: another shape would be compiled anew and could round differently.
-            batch = np.zeros((size, network.input_size, network.input_size, 3), np.uint8)
-            for i in range(n):
-                batch[i] = next(pictures)
-            rows = network.features(batch)
-            if options.flip:  # The mean over the picture and its mirror image.
-                rows = (rows + network.features(batch[:, :, ::-1])) / 2
-            partial.append(rows[:n])
-            progress.add(n)
+        for rows in map_ahead(batch_features, range(done, len(files), size), n_ahead=N_WORKERS):
+            partial.append(rows)
+            progress.add(len(rows))
             if time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
                 partial.save()
                 last_save = time.monotonic()
@@ -122,7 +128,7 @@ def _fingerprint(network: Network, options: Extract) -> str:
     digest = hashlib.sha256(MANIFEST.read_bytes())
     for weights in network.model.get_weights():
         digest.update(np.ascontiguousarray(weights).data)
-    modules: list[Any] = [backbones, features, images, sys.modules[__name__]]
+    modules: list[Any] = [backbones, engines, features, images, sys.modules[__name__]]
     code = [inspect.getsource(module) for module in modules]
     versions = [keras.__version__, keras.backend.backend(), np.__version__, PIL.__version__, h5py.__version__]
     digest.update(repr([network.model.name, network.input_size, network.pooling, options, code, versions]).encode())

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.common.engines import ENGINES, OutOfMemory
 from stages.common.errors import UserError, one_line
 from stages.common.params import Backbone
 from stages.common.paths import WEIGHTS
@@ -69,9 +70,16 @@ class Network:
         if self.pooling is None:
             self.model = keras.Model(self.model.inputs, keras.layers.Flatten()(self.model.output), name=self.model.name)
         self.n_features = int(self.model.output_shape[-1])
+        self.max_batch = sys.maxsize
+
+    def compile(self, engine: str = "tensorflow") -> None:
+        """Make the network ready to compute; `engine` is one of `ENGINES`."""
+        self.forward = ENGINES[engine](self.model)
 
     def features(self, pictures: np.ndarray) -> np.ndarray:
-        """Turn pictures into features.
+        """Turn pictures into features; `compile` comes first. May be called from several threads.
+
+        A batch that does not fit into the device's memory is halved until it does, and so are all that come after it.
 
         Parameters
         ----------
@@ -81,10 +89,30 @@ class Network:
         Returns
         -------
         ndarray of shape (n, n_features), float32
+
+        Raises
+        ------
+        UserError
+            If not even one picture fits.
         """
         # `preprocess_input` works in place on floats, so it gets a copy of its own.
         inputs = self.preprocess(pictures.astype(np.float32), data_format="channels_last")
-        return np.asarray(self.model.predict_on_batch(inputs), dtype=np.float32)
+        while True:
+            size = min(self.max_batch, len(inputs))
+            try:
+                return np.concatenate([self.forward(inputs[i : i + size]) for i in range(0, len(inputs), size)])
+            except OutOfMemory:
+                if size == 1:
+                    raise UserError(
+                        f"{self.model.name}: out of memory with one picture of {self.input_size} pixels; free the "
+                        "device, or set a smaller input_size"
+                    ) from None
+                if size // 2 < self.max_batch:  # Else another thread has halved it already.
+                    self.max_batch = size // 2
+                    print(
+                        f"WARNING: {self.model.name}: out of memory with {size} pictures at a time; going on with "
+                        f"{self.max_batch} (extract.batch_size says how many)"
+                    )
 
     def _load(self, name: str, entry: Backbone) -> Any:
         if entry.weights == "imagenet":

@@ -56,6 +56,7 @@ class Extract(Section):
     """`extract`: how pictures go through every network."""
 
     batch_size: Annotated[int, Field(ge=1)] = 16
+    engine: Literal["tensorflow", "onnxruntime"] = "tensorflow"
     flip: bool = False
 
 
