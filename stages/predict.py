@@ -42,10 +42,6 @@ from stages.common.tables import read_table
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    if params.train.head == "dense":
-        from stages.common.backbones import make_deterministic
-
-        make_deterministic(params.seed)
     competition, sample = read_competition(), read_table(SAMPLE)
     calibration = calibrate(params, competition)
     positive = positive_index(competition)
@@ -94,7 +90,7 @@ def predict_ids(params: Params, competition: Competition, ids: list[str]) -> Ite
         prior = np.bincount(file["label"][:], minlength=len(names)) / len(file["label"])
         blends = []
         for folder in sorted(MODELS.glob("fold_*")):
-            blends.append(Blend(params.train, parts_of(params.train, json.loads(file.attrs["columns"])), len(names), 0))
+            blends.append(Blend(params.train, parts_of(params.train, json.loads(file.attrs["columns"])), len(names)))
             blends[-1].load(folder)
         for block in block_slices(len(ids), max(file["test"].shape[1], len(names)) * 4):
             some_ids = ids[block]

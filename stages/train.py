@@ -27,19 +27,12 @@ from stages.common.errors import UserError, listed, one_line, run
 from stages.common.features import block_slices, open_features, texts
 from stages.common.files import atomic_path
 from stages.common.folds import assign_folds
-from stages.common.heads import (
-    MEMORY_BYTES,
-    Blend,
-    Curves,
-    Features,
-    Rows,
-    fit_blend_weights,
-    parts_of,
-)
+from stages.common.heads import HEADS, Blend, fit_blend_weights, parts_of
 from stages.common.params import Train, load_params
 from stages.common.paths import ENSEMBLE, GROUPS, JUDGED, MODELS, OOF, RESULTS
 from stages.common.plots import draw_plots, one_against_rest
 from stages.common.progress import Progress
+from stages.common.rows import MEMORY_BYTES, Curves, Features, Rows, TrainingData
 from stages.common.scores import Scores
 from stages.common.submission import rows_of_submission
 from stages.common.tables import write_table
@@ -123,16 +116,17 @@ def fit_folds(
     curves : list of dict of str to list of float
         Learning curves of each head.
     """
-    blends, curves = [], []
     n_folds = int(fold.max()) + 1
-    with Progress(n_folds * len(parts), "Training", unit="heads") as progress:
-        for k in range(n_folds):
-            blend = Blend(options, parts, n_classes, seed)
-            for name, head in blend.heads.items():
-                rows, val_rows = (Rows(features, label, chosen, parts[name]) for chosen in (fold != k, fold == k))
-                curves.append(head.fit(rows, val_rows))
-                progress.add(1)
-            blends.append(blend)
+    blends = [Blend(options, parts, n_classes) for _ in range(n_folds)]
+    curves: list[Curves] = []
+    with Progress(options.epochs * n_folds * len(parts), "Training", unit="epochs") as progress:
+        for name, columns in parts.items():
+            rows = Rows(features, np.ones(len(label), bool), columns)
+            data = TrainingData(options, rows, label, fold, n_folds, n_classes, seed)
+            heads, head_curves = HEADS[options.head].fit_folds(data, progress.add)
+            for blend, head in zip(blends, heads, strict=True):
+                blend.heads[name] = head
+            curves += head_curves
     return blends, curves
 
 

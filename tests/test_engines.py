@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.common import engines
 from stages.common.backbones import Network
 from stages.common.engines import OutOfMemory
 from stages.common.errors import UserError
@@ -48,7 +47,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     def fail(name: str) -> Any:
         raise ModuleNotFoundError(f"No module named {name!r}")
 
-    monkeypatch.setattr(engines.importlib, "import_module", fail)
+    monkeypatch.setattr("importlib.import_module", fail)
     with pytest.raises(UserError, match=r"extract\.engine: onnxruntime: No module named 'onnxruntime'; .*tensorflow"):
         random_network("VGG16").compile("onnxruntime")
 

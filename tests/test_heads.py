@@ -7,10 +7,12 @@ import h5py
 import numpy as np
 import pytest
 
+from stages.common import dense
 from stages.common import features as features_module
 from stages.common.folds import assign_folds
-from stages.common.heads import HEADS, Blend, DenseHead, Rows, parts_of
+from stages.common.heads import HEADS, Blend, parts_of
 from stages.common.params import Train
+from stages.common.rows import Rows, TrainingData
 from stages.common.scores import Scores
 from stages.train import fit_folds, fit_weights
 
@@ -91,42 +93,81 @@ def test_batches_hold_every_chosen_row_once_a_pass(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(features_module, "BLOCK_BYTES", 64)
     features = np.arange(103, dtype=np.float32)[:, None]
     chosen = np.arange(103) % 3 > 0
-    rows = Rows(features, np.zeros(103, np.int32), chosen, slice(0, 1))
-    batches = rows.batches(10, np.random.default_rng(0), np.ones(1, np.float32))
-    first, second = ([next(batches)[0][:, 0] for _ in range(7)] for _ in range(2))
-    assert [len(batch) for batch in first] == [10] * 6 + [int(chosen.sum()) - 60]
-    for epoch in (first, second):
-        assert sorted(np.concatenate(epoch)) == np.flatnonzero(chosen).tolist()
-    assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
+    rows, rng = Rows(features, chosen, slice(0, 1)), np.random.default_rng(0)
+    passes = [list(rows.batches(10, rng)) for _ in range(2)]
+    for batches in passes:
+        assert [len(numbers) for _, numbers in batches] == [10] * 6 + [int(chosen.sum()) - 60]
+        assert all((batch[:, 0] == numbers).all() for batch, numbers in batches)
+    first, second = ([number for _, numbers in batches for number in numbers] for batches in passes)
+    assert sorted(first) == sorted(second) == np.flatnonzero(chosen).tolist()
+    assert first != second
+
+
+def data_of(options: Train, features: np.ndarray, label: np.ndarray, n_folds: int, **changes: Any) -> TrainingData:
+    rows = Rows(features, np.ones(len(label), bool), slice(0, features.shape[1]))
+    values = {"fold": np.full(len(label), -1), "n_folds": n_folds, "n_classes": 2, "seed": 0}
+    return TrainingData(options, rows, label, **{**values, **changes})
+
+
+def fit_one(head: str, options: Train, features: np.ndarray, label: np.ndarray) -> Any:
+    """Return a head that was trained on all rows."""
+    (fitted,), _ = HEADS[head].fit_folds(data_of(options, features, label, 1), lambda _: None)
+    return fitted
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_saved_model_predicts_the_same_and_is_saved_alike(head: Any, tmp_path: Path) -> None:
     features, label = made_features(100)
-    options = Train(head=head, ensemble="blend", folds=1)
-    parts, everything = parts_of(options, COLUMNS), np.ones(100, bool)
+    options = Train(head=head, ensemble="blend", folds=1, hidden=[8])
+    parts = parts_of(options, COLUMNS)
     bytes_of, proba = [], []
     for run in range(2):
-        blend = Blend(options, parts, 2, seed=5)
-        for name, part in blend.heads.items():
-            part.fit(*(Rows(features, label, everything, parts[name]) for _ in range(2)))
+        blend = Blend(options, parts, 2)
+        blend.heads = {name: fit_one(head, options, features[:, part], label) for name, part in parts.items()}
         blend.weights = np.array([0.25, 0.75])
         blend.save(tmp_path / str(run))
         bytes_of.append({path.name: path.read_bytes() for path in (tmp_path / str(run)).iterdir()})
         proba.append(blend.predict_proba(features))
     assert bytes_of[0] == bytes_of[1]
     assert set(bytes_of[0]) == {"A.weights.h5", "B.weights.h5", "blend.json"}
-    loaded = Blend(options, parts, 2, seed=6)
+    loaded = Blend(options, parts, 2)
     loaded.load(tmp_path / "0")
     assert loaded.predict_proba(features) == pytest.approx(proba[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("hidden", [[], [16, 8]])
+def test_heads_trained_side_by_side_are_as_if_trained_alone(
+    hidden: list[int], n_classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without dropout, whose noise they share, a head must not feel that others are trained beside it.
+    features, label = made_features(300, n_classes)
+    options = Train(epochs=5, learning_rate=0.01, dropout=0, hidden=hidden, class_weight="balanced", patience=3)
+    data = data_of(options, features, label, 3, fold=assign_folds(label, 3, 0), n_classes=n_classes)
+    together, curves_together = HEADS["dense"].fit_folds(data, lambda _: None)
+    monkeypatch.setattr(dense, "MEMORY_BYTES", 1)
+    alone, curves_alone = HEADS["dense"].fit_folds(data, lambda _: None)
+    for one, other, curve, other_curve in zip(together, alone, curves_together, curves_alone, strict=True):
+        assert one.predict_proba(features) == pytest.approx(other.predict_proba(features), abs=1e-4)
+        assert curve["val_loss"] == pytest.approx(other_curve["val_loss"][: len(curve["val_loss"])], abs=1e-4)
+    assert np.abs(together[0].predict_proba(features) - together[1].predict_proba(features)).max() > 1e-3
+
+
+def test_the_curves_are_log_loss_and_accuracy_of_the_judging_rows() -> None:
+    features, label = made_features(300, 4)
+    data = data_of(Train(epochs=3), features, label, 3, fold=assign_folds(label, 3, 0), n_classes=4)
+    heads, curves = HEADS["dense"].fit_folds(data, lambda _: None)
+    for k, (head, curve) in enumerate(zip(heads, curves, strict=True)):
+        scores = Scores(4)
+        scores.add(label[data.fold == k], head.predict_proba(features[data.fold == k]))
+        assert curve["val_loss"][-1] == pytest.approx(scores.result()["log_loss"], rel=1e-4)
+        assert curve["val_accuracy"][-1] == pytest.approx(scores.result()["accuracy"])
 
 
 def test_a_feature_that_never_changes_does_no_harm() -> None:
     features, label = made_features(200)
     features[:, 3] = 7.0
-    head = DenseHead(Train(epochs=5), 20, 2, seed=0)
-    rows = Rows(features, label, np.ones(200, bool), slice(0, 20))
-    head.fit(rows, rows)
+    head = fit_one("dense", Train(epochs=5), features, label)
     moved = features.copy()
     moved[:, 3] += 0.01
     assert head.predict_proba(moved) == pytest.approx(head.predict_proba(features), abs=0.02)
@@ -137,12 +178,10 @@ def test_balanced_class_weights_raise_the_rare_class() -> None:
     label = (rng.random(600) < 0.1).astype(np.int32)
     features = rng.normal(size=(600, 20)).astype(np.float32)
     features[:, 0] += label
-    rows = Rows(features, label, np.ones(600, bool), slice(0, 20))
     mean_proba = []
     for class_weight in (None, "balanced"):
-        head = DenseHead(Train(epochs=30, learning_rate=0.01, class_weight=class_weight), 20, 2, seed=0)
-        head.fit(rows, rows)
-        mean_proba.append(head.predict_proba(features)[:, 1].mean())
+        options = Train(epochs=30, learning_rate=0.01, class_weight=class_weight)
+        mean_proba.append(fit_one("dense", options, features, label).predict_proba(features)[:, 1].mean())
     assert mean_proba[0] < 0.25
     assert mean_proba[1] > mean_proba[0] + 0.1
 

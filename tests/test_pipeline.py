@@ -393,3 +393,10 @@ def test_backbone_added(repository: Repository) -> None:
     output = repository.dvc("exp", "run", "--set-param", f"+backbones.MobileNetV2={entry}")
     assert ran(output) == ["extract@MobileNetV2", "ensemble", *AFTER_ENSEMBLE]
     assert width_of_ensemble(repository) == sum(N_FEATURES.values()) + 1280
+
+
+def test_only_networks_and_the_training_of_a_dense_head_import_tensorflow(repository: Repository) -> None:
+    for stage in ("link", "ensemble", "predict", "report"):
+        code = f"import sys; from stages import {stage}; {stage}.main(); sys.exit({{'tensorflow', 'keras'}} & {{*sys.modules}} or None)"
+        done = repository.run("python", "-c", code)
+        assert done.returncode == 0, done.stderr

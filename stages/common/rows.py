@@ -1,0 +1,169 @@
+"""What heads are trained on: rows of features, in memory or in a file, and which of them train and judge."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+from stages.common.features import block_slices
+from stages.common.params import Train
+
+# Features up to this size are kept in memory; larger ones are read from the file again in every epoch.
+MEMORY_BYTES = 2**30
+
+Features = Any  # h5py.Dataset or ndarray, of shape (n_rows, n_features), float32
+Curves = dict[str, list[float]]
+OnProgress = Callable[[int], None]
+
+
+class Rows:
+    """Some rows of a feature file, read in shuffled blocks.
+
+    Parameters
+    ----------
+    features : h5py.Dataset or ndarray of shape (n_rows, n_columns), float32
+        All rows.
+    chosen : ndarray of shape (n_rows,), bool
+        The rows that count.
+    columns : slice
+        The columns that count.
+    mean_and_scale : tuple of ndarray of shape (n_features,), optional
+        Every block is standardised by them as it is read.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        chosen: np.ndarray,
+        columns: slice,
+        mean_and_scale: tuple[np.ndarray, np.ndarray] | None = None,
+    ):
+        self.features, self.chosen, self.columns, self._mean_and_scale = features, chosen, columns, mean_and_scale
+        self.n_rows, self.n_features = int(chosen.sum()), columns.stop - columns.start
+
+    def blocks(self, rng: np.random.Generator | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield features (n, n_features) and row numbers (n,) of all chosen rows; with `rng`, in random order.
+
+        Blocks come in random order, and rows in random order within a block. That is as good as a full shuffle,
+        because the ensemble stage has shuffled the file.
+        """
+        slices = list(block_slices(len(self.chosen), self.features.shape[1] * 4))
+        for index in rng.permutation(len(slices)) if rng else range(len(slices)):
+            block = slices[index]
+            inside = np.flatnonzero(self.chosen[block])
+            if rng:
+                inside = rng.permutation(inside)
+            if len(inside):
+                features = self.features[block, self.columns][inside]
+                if self._mean_and_scale is not None:
+                    features = standardise(features, *self._mean_and_scale)
+                yield features, block.start + inside
+
+    def batches(self, batch_size: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield features (n, n_features) and row numbers (n,) of all chosen rows once, in random order."""
+        left = (np.empty((0, self.n_features), np.float32), np.empty(0, np.int64))
+        for block in self.blocks(rng):
+            features, numbers = (np.concatenate(parts) for parts in zip(left, block, strict=True))
+            n_whole = len(numbers) - len(numbers) % batch_size
+            for start in range(0, n_whole, batch_size):
+                yield features[start : start + batch_size], numbers[start : start + batch_size]
+            left = features[n_whole:], numbers[n_whole:]
+        if len(left[1]):
+            yield left
+
+    def whole(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all chosen rows in memory: features (n_rows, n_features) and row numbers (n_rows,)."""
+        features, numbers = zip(*self.blocks(), strict=True)
+        return np.concatenate(features), np.concatenate(numbers)
+
+    def mean_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of every feature, shape (n_features,), read a block at a time.
+
+        A feature that never changes has the deviation one: it says nothing, and divided by zero it would shout.
+        """
+        scaler = StandardScaler()
+        for features, _ in self.blocks():
+            scaler.partial_fit(features)
+        return scaler.mean_, scaler.scale_
+
+    def standardised(self, mean: np.ndarray, scale: np.ndarray) -> "Rows":
+        """Return the same rows with `(features - mean) / scale`: at once if they are in memory."""
+        if not isinstance(self.features, np.ndarray):
+            return Rows(self.features, self.chosen, self.columns, (mean, scale))
+        features = np.empty((len(self.features), self.n_features), np.float32)
+        for block in block_slices(len(features), self.n_features * 8):
+            features[block] = standardise(self.features[block, self.columns], mean, scale)
+        return Rows(features, self.chosen, slice(0, self.n_features))
+
+
+def standardise(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return `(features - mean) / scale` as float32, calculated in float64: some features vary by 1e-20."""
+    return ((features - mean) / scale).astype(np.float32)
+
+
+def class_weights(label: np.ndarray, n_classes: int, kind: str | None) -> np.ndarray:
+    """Return a weight for each class: one, or with `balanced` n_rows / (n_classes * rows of the class)."""
+    if kind is None:
+        return np.ones(n_classes, np.float32)
+    counts = np.bincount(label, minlength=n_classes)
+    return (len(label) / (n_classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+@dataclass
+class TrainingData:
+    """What the heads of all folds are trained on: head k on the rows outside of fold k.
+
+    Attributes
+    ----------
+    options : Train
+        The section `train` of params.yaml.
+    rows : Rows
+        The rows that train or judge, and the columns that count.
+    label : ndarray of shape (n_rows,), integer
+        Class of every row.
+    fold : ndarray of shape (n_rows,), integer
+        The fold in which each row judges, or -1.
+    n_folds, n_classes, seed : int
+    """
+
+    options: Train
+    rows: Rows
+    label: np.ndarray
+    fold: np.ndarray
+    n_folds: int
+    n_classes: int
+    seed: int
+
+    def trains(self, k: int) -> np.ndarray:
+        """Return which rows train the head of fold k, shape (n_rows,), bool."""
+        return self.rows.chosen & (self.fold != k)
+
+    def judges(self, k: int) -> np.ndarray:
+        """Return which rows judge the head of fold k, shape (n_rows,), bool."""
+        return self.rows.chosen & (self.fold == k)
+
+
+class Head(Protocol):
+    """What the stages ask of a head; it is made from (options, n_features, n_classes), and then trained or loaded."""
+
+    def __init__(self, options: Train, n_features: int, n_classes: int): ...
+
+    @classmethod
+    def fit_folds(cls, data: TrainingData, on_progress: OnProgress) -> tuple[list["Head"], list[Curves]]:
+        """Train a head for each fold on the rows outside of it.
+
+        The rows inside may be looked at for the learning curves, and for nothing else. `on_progress` is told how many
+        epochs were done since it was last called, of `options.epochs` a fold.
+        """
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Return the probability of every class, shape (n, n_classes), for features of shape (n, n_features)."""
+
+    def save(self, path: Path) -> None:
+        """Write what `load` needs to one HDF5 file, the same bytes every time."""
+
+    def load(self, path: Path) -> None:
+        """Read what `save` wrote."""
