@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 
 from stages.common.duplicates import find_duplicates
 from stages.common.errors import UserError, run
-from stages.common.features import block_slices, create_features, open_features, texts
-from stages.common.files import atomic_path, require_room
+from stages.common.features import atomic_hdf5, block_slices, create_features, open_features, texts
+from stages.common.files import require_room
 from stages.common.params import load_params
 from stages.common.paths import ENSEMBLE, FEATURES, GROUPS
 from stages.common.progress import Progress
@@ -39,13 +39,15 @@ def main() -> None:
         order = np.random.default_rng(params.seed).permutation(len(first["label"]))
         rows = {name: first[name][:] for name in ("label", "train_file", "test_file", "class_names")}
         rows["label"], rows["train_file"] = rows["label"][order], rows["train_file"][order]
+        seen = [file["seen"][:] for file in files.values() if "seen" in file]
+        if seen:
+            rows["seen"] = np.logical_or.reduce(seen)[order]
         columns = columns_of({name: file["train"].shape[1] for name, file in files.items()})
         n_features = max(stop for _, stop in columns.values())
 
         n_rows = len(order) + len(rows["test_file"])
         require_room(ENSEMBLE, n_rows * n_features * 4 + sum(array.nbytes for array in rows.values()))
-        temporary = stack.enter_context(atomic_path(ENSEMBLE))
-        ensemble = stack.enter_context(h5py.File(temporary, "w"))
+        ensemble = stack.enter_context(atomic_hdf5(ENSEMBLE))
         create_features(ensemble, n_features, rows, {"columns": json.dumps(columns)})
         with Progress(n_rows, "Concatenating", unit="rows") as progress:
             copy_rows(files, "train", order, ensemble["train"], progress)

@@ -6,16 +6,11 @@ Reads the pictures that `data/manifest.csv` lists. Writes `features/gap/<name>.h
 This is where the hours go: a killed run is taken up where it was, at most `SECONDS_BETWEEN_SAVES` back.
 """
 
-import hashlib
-import inspect
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
-import PIL
 
 from stages.common import backbones, engines, features, images
 from stages.common.backbones import Network, check_entries, make_deterministic
@@ -23,11 +18,10 @@ from stages.common.competition import read_competition, read_manifest
 from stages.common.engines import one_thread_a_batch
 from stages.common.errors import UserError, run
 from stages.common.features import PartialRows, text_array, write_features
-from stages.common.images import BadPicture, read_picture
+from stages.common.images import read_linked_picture
 from stages.common.params import Extract, load_params
 from stages.common.paths import FEATURES, MANIFEST, PARTIAL
 from stages.common.progress import N_WORKERS, Progress, map_ahead
-from stages.common.quiet_keras import keras
 
 SECONDS_BETWEEN_SAVES = 20
 
@@ -38,7 +32,7 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     if name not in params.backbones:
         raise UserError(f"stages.extract: found {sys.argv[1:]}; give one of {', '.join(params.backbones)}")
-    check_entries(params.backbones)
+    check_entries(params)
     one_thread_a_batch()
     make_deterministic(params.seed)
     network = Network(name, params.backbones[name])
@@ -54,16 +48,21 @@ def main() -> None:
         "test_file": text_array(test["file"]),
         "class_names": text_array(class_names),
     }
+    if network.seen:
+        rows["seen"] = train["md5"].isin(network.seen).to_numpy()
     partial = PartialRows(PARTIAL / f"{name}.rows", network.n_features, _fingerprint(network, params.extract))
     try:
         extract(network, Path(params.data.raw), [*train["file"], *test["file"]], partial, params.extract)
         write_features(FEATURES / f"{name}.h5", partial, rows, {"backbone": network.model.name})
     except KeyboardInterrupt:
         partial.save()
-        raise
+        raise KeyboardInterrupt(
+            f"{name} keeps {partial.n_rows:,} of {len(manifest):,} pictures; `dvc repro` goes on from there"
+        ) from None
+    else:
+        partial.remove()
     finally:
         partial.close()
-    partial.remove()
 
 
 def extract(network: Network, raw: Path, files: list[str], partial: PartialRows, options: Extract) -> None:
@@ -88,12 +87,6 @@ def extract(network: Network, raw: Path, files: list[str], partial: PartialRows,
         If a picture can't be read any more.
     """
 
-    def read(file: str) -> np.ndarray:
-        try:
-            return read_picture((raw / file).read_bytes(), network.input_size)
-        except (BadPicture, OSError) as error:
-            raise UserError(f"{raw / file}: {error}; it was whole in stage link: run `dvc repro` again") from None
-
     size = options.batch_size
 
     def batch_features(start: int) -> np.ndarray:
@@ -101,7 +94,7 @@ def extract(network: Network, raw: Path, files: list[str], partial: PartialRows,
         # The last batch is filled up: another shape would be compiled anew and could round differently.
         batch = np.zeros((size, network.input_size, network.input_size, 3), np.uint8)
         for i in range(n):
-            batch[i] = read(files[start + i])
+            batch[i] = read_linked_picture(raw / files[start + i], network.input_size)
         rows = network.features(batch)
         if options.flip:  # The mean over the picture and its mirror image.
             rows = (rows + network.features(batch[:, :, ::-1])) / 2
@@ -124,15 +117,9 @@ def extract(network: Network, raw: Path, files: list[str], partial: PartialRows,
 
 
 def _fingerprint(network: Network, options: Extract) -> str:
-    """Identify everything that the features depend on: pictures, network, weights, parameters, code, versions."""
-    digest = hashlib.sha256(MANIFEST.read_bytes())
-    for weights in network.model.get_weights():
-        digest.update(np.ascontiguousarray(weights).data)
-    modules: list[Any] = [backbones, engines, features, images, sys.modules[__name__]]
-    code = [inspect.getsource(module) for module in modules]
-    versions = [keras.__version__, keras.backend.backend(), np.__version__, PIL.__version__, h5py.__version__]
-    digest.update(repr([network.model.name, network.input_size, network.pooling, options, code, versions]).encode())
-    return digest.hexdigest()
+    """Identify everything that the features depend on: pictures, network, weights, parameters, code."""
+    modules = [backbones, engines, features, images, sys.modules[__name__]]
+    return network.fingerprint(modules, MANIFEST.read_bytes(), repr(options).encode())
 
 
 if __name__ == "__main__":

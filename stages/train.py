@@ -53,8 +53,10 @@ def main() -> None:
     with open_features(ENSEMBLE) as file:
         label, files, class_names = file["label"][:], texts(file["train_file"]), texts(file["class_names"])
         parts = parts_of(params.train, json.loads(file.attrs["columns"]))
-        fold = assign_folds(label, params.train.folds, params.seed, group_numbers(files, pd.read_csv(GROUPS)))
-        warn_of_rare_classes(label, class_names, params.train.folds)
+        group = group_numbers(files, pd.read_csv(GROUPS))
+        seen = file["seen"][:] if "seen" in file else np.zeros(len(label), bool)
+        fold = folds_of_unseen(label, group, seen, params.train.folds, params.seed)
+        warn_of_rare_classes(label[fold >= 0] if seen.any() else label, class_names, params.train.folds)
         features = file["train"][:] if file["train"].size * 4 <= MEMORY_BYTES else file["train"]
         blends, curves = fit_folds(params.train, parts, features, label, fold, len(class_names), params.seed)
         fit_weights(blends, features, label, fold)
@@ -63,6 +65,39 @@ def main() -> None:
     log(live, metrics, curves, class_names, *plotted)
     for name, value in metrics.items():
         print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value:,}")
+
+
+def folds_of_unseen(label: np.ndarray, group: np.ndarray, seen: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Deal the rows into folds; those whose labels a fine-tuned network has seen, or a near-duplicate's, never judge.
+
+    Parameters
+    ----------
+    label, group : ndarray of shape (n_rows,), integer
+        Class of every row, and its group of near-duplicates.
+    seen : ndarray of shape (n_rows,), bool
+        What a fine-tuned network has seen.
+    n_folds, seed : int
+        As for `assign_folds`.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), int32
+        As `assign_folds` returns it.
+
+    Raises
+    ------
+    UserError
+        If fewer rows are left than there are folds.
+    """
+    unseen = ~np.isin(group, group[seen])
+    if unseen.sum() < max(n_folds, 2):
+        raise UserError(
+            f"{ENSEMBLE}: fine-tuned networks have not seen {unseen.sum():,} of {len(label):,} training pictures, too "
+            f"few to judge {n_folds} folds; raise held_out in the entries of finetune, or leave those networks out"
+        )
+    fold = np.full(len(label), -1, np.int32)
+    fold[unseen] = assign_folds(label[unseen], n_folds, seed, group[unseen])
+    return fold
 
 
 def warn_of_rare_classes(label: np.ndarray, class_names: list[str], n_folds: int) -> None:
@@ -145,9 +180,9 @@ def fit_weights(blends: list[Blend], features: Features, label: np.ndarray, fold
             for rows, block in chosen_blocks(features, fold == k, blend.n_classes):
                 for part, proba in enumerate(blend.predict_parts(block)):
                     true_proba[rows, part] = proba[np.arange(len(rows)), label[rows]]
-        honest = [fit_blend_weights(true_proba[fold != k]) for k in range(len(blends))]
+        honest = [fit_blend_weights(true_proba[(fold >= 0) & (fold != k)]) for k in range(len(blends))]
         for blend in blends:
-            blend.weights = fit_blend_weights(true_proba)
+            blend.weights = fit_blend_weights(true_proba[fold >= 0])
         shown = zip(blends[0].parts, blends[0].weights, strict=True)
         print("Blend: " + ", ".join(f"{weight:.3f} {name}" for name, weight in shown))
     for k, blend in enumerate(blends):

@@ -2,7 +2,12 @@
 
 import hashlib
 import io
+import os
+import resource
+import signal
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -331,20 +336,72 @@ def test_a_fault_inside_a_decoder_names_no_other_exception(monkeypatch: pytest.M
     assert refusal(content) == "needs more memory than there is to decode"
 
 
+# Where a file says how large it is: what stands before it, the bytes between, and how the numbers are packed.
+SIZE_FIELDS = {
+    "PNG": (b"IHDR", 0, ">II"),
+    "JPEG": (b"\xff\xc0", 3, ">HH"),
+    "progressive JPEG": (b"\xff\xc2", 3, ">HH"),
+    "GIF": (b"GIF8", 2, "<HH"),
+    "frame of a GIF": (b"\x2c\0\0\0\0", 0, "<HH"),
+    "BMP": (b"BM", 16, "<ii"),
+    "lossless WebP": (b"VP8L", 5, "<HH"),
+    "WebP": (b"\x9d\x01\x2a", 0, "<HH"),
+    **{
+        f"TIFF tag {tag}, {form}": (struct.pack("<HHI", tag, kind, 1), 0, form)
+        for tag in (256, 257, 278, 279)  # width, height, rows and bytes of a strip
+        for kind, form in ((3, "<H"), (4, "<I"))
+    },
+}
+ABSURD = (0, 1, 2**7, 20_000, 2**15 - 1, 2**16 - 1, 2**24, 2**31 - 1, 2**32 - 1)
+
+
+def with_other_sizes(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return a picture file that claims absurd sizes, wherever its format has a place for them."""
+    for mark, n_between, form in SIZE_FIELDS.values():
+        at = content.find(mark)
+        if at >= 0:
+            at += len(mark) + n_between
+            largest = 2**31 - 1 if "i" in form else 2 ** (8 * struct.calcsize(form[1])) - 1
+            sizes = struct.pack(form, *(min(int(rng.choice(ABSURD)), largest) for _ in form[1:]))
+            content = content[:at] + sizes + content[at + len(sizes) :]
+            if mark == b"IHDR":  # Else the checksum would be all that is noticed.
+                content = content[:29] + struct.pack(">I", zlib.crc32(content[12:29])) + content[33:]
+    return content
+
+
+def bombs() -> list[bytes]:
+    """Return small files of huge pictures."""
+    strips = io.BytesIO()
+    plain().save(strips, "TIFF", compression="tiff_deflate", tiffinfo={278: 2**31 - 1})
+    return [
+        png((20_000, 20_000, 1, 0, 0, 0, 0), b"\0" * 2501 * 20_000),
+        png((20_000, 20_000, 8, 6, 0, 0, 0), b""),
+        png((64, 64, 8, 2, 0, 0, 0), b"\0" * 50_000_000),
+        b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + encoded(plain(), "GIF")[10:],
+        b"GIF89a" + struct.pack("<HH", 9_000, 9_000) + encoded(plain(), "GIF")[10:],
+        jpeg_claiming(65_500, 65_500),
+        jpeg_claiming(20_000, 20_000),
+        jpeg_claiming(9_000, 9_000, progressive=True),
+        strips.getvalue(),
+    ]
+
+
 def fuzz(n: int, seed: int) -> None:
     """Assert that damaged pictures either decode or are refused, and that both happen."""
     rng = np.random.default_rng(seed)
     image = scene(32, 24)
-    whole = [encoded(image, file_format) for file_format in FORMATS]
+    whole = [encoded(image, file_format) for file_format in (*FORMATS, "TIFF")]
     whole += [encoded(image.convert("P"), "PNG"), encoded(image, "JPEG", progressive=True, exif=exif_of(6))]
+    whole += [encoded(image, "WEBP", lossless=True), encoded(image, "TIFF", compression="tiff_lzw")]
+    huge = bombs()
 
     def place(content: bytes) -> int:
         return int(rng.integers(len(content)))
 
     decoded = 0
-    for i in range(n):
+    for i in range(n + len(huge)):
         content, other = whole[i % len(whole)], whole[int(rng.integers(len(whole)))]
-        match i // len(whole) % 4:
+        match i // len(whole) % 5 if i < n else None:
             case 0:
                 flipped = bytearray(content)
                 for _ in range(int(rng.integers(1, 10))):
@@ -356,19 +413,59 @@ def fuzz(n: int, seed: int) -> None:
                 content = content[: place(content)] + other[place(other) :]
             case 3:
                 content = other[:16] + content[16:]
+            case 4:
+                content = with_other_sizes(content, rng)
+            case None:
+                content = huge[i - n]
+        print(f"picture {i} of seed {seed}: {content[:40]!r}", flush=True)  # The last line names a culprit.
+        signal.alarm(5)  # Kills the process, also inside a decoder.
         try:
             pixels = read_picture(content, 8)
         except BadPicture:
             continue
+        finally:
+            signal.alarm(0)
         assert pixels.shape == (8, 8, 3)
         decoded += 1
     assert n / 20 < decoded < n * 0.7
 
 
+def largest_memory() -> int:
+    """Return the most bytes of memory that this process has ever taken."""
+    status = Path("/proc/self/status")
+    if status.exists():  # `ru_maxrss` begins with that of the process that started this one.
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def assert_in_a_child(call: str) -> None:
+    """Assert that a call to this module neither crashes nor hangs nor takes a gibibyte of memory."""
+    code = f"import test_images\ntest_images.{call}\nprint(test_images.largest_memory())"
+    folders = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).parent)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    last = done.stdout.splitlines()[-1] if done.stdout else ""
+    assert done.returncode == 0, (signal.strsignal(-done.returncode) if done.returncode < 0 else done.stderr, last)
+    assert int(last) < 2**30
+
+
 def test_damaged_pictures_decode_or_are_refused() -> None:
-    fuzz(200, seed=1)
+    assert_in_a_child("fuzz(250, seed=1)")
 
 
 @pytest.mark.long
 def test_many_damaged_pictures_decode_or_are_refused() -> None:
-    fuzz(20_000, seed=2)
+    assert_in_a_child("fuzz(20_000, seed=2)")
+
+
+def decode_a_huge_jpeg() -> None:
+    """Decode 400 million pixels: a grey block of 16 pixels takes four bytes, here 1,250 times 1,250 times."""
+    content = encoded(Image.new("RGB", (16, 16), (128, 128, 128)), "JPEG", subsampling="4:2:0")
+    size, start = content.index(b"\xff\xc0") + 5, len(content) - 6
+    huge = content[:size] + struct.pack(">HH", 20_000, 20_000) + content[size + 4 : start]
+    huge += content[start : start + 4] * 1250 * 1250 + b"\xff\xd9"
+    assert read_picture(huge, 224).tolist() == [[[128] * 3] * 224] * 224
+
+
+def test_a_jpeg_of_400_million_pixels_is_decoded_small() -> None:
+    assert_in_a_child("decode_a_huge_jpeg()")

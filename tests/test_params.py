@@ -22,6 +22,8 @@ data:
   positive_class: null
   bad_images: error
 
+finetune: {}
+
 extract:
   batch_size: 16
 
@@ -150,7 +152,7 @@ def test_misspelt_key_of_a_backbone(report: Report, right: str, wrong: str) -> N
     [
         (
             TEXT + "cache: 1\n",
-            "cache: unknown key; known here: seed, data, backbones, extract, ensemble, train, predict",
+            "cache: unknown key; known here: seed, data, backbones, finetune, extract, ensemble, train, predict",
         ),
         (
             changed(("  epochs: 8", "  epochs: 8\n  warmup: 3")),
@@ -251,6 +253,12 @@ def test_good_clip(load: Load, written: str) -> None:
             "backbones.ResNet50",
             "found 'imagenet'; expected below it: weights, backbone, input_size",
         ),
+        (
+            "finetune: {}",
+            "finetune:",
+            "finetune",
+            "found None; expected below it: NAME: {weights: imagenet}, or {} for none",
+        ),
         ("predict:\n  clip: [0.005, 0.995]", "predict:", "predict", "found None; expected below it: clip"),
     ],
 )
@@ -301,11 +309,11 @@ def test_every_way_to_write_a_number(load: Load, written: str) -> None:
     ("text", "fault", "line_number"),
     [
         (changed(("seed: 2017", "seed: [2017")), "expected ',' or ']'", 1),
-        (changed(("  folds: 5", "\tfolds: 5")), "cannot start any token", 20),
-        (changed(("  folds: 5", "   folds: 5")), "expected <block end>", 21),
-        (changed(("  epochs: 8", "  epochs: 8\n  folds: 3")), 'duplicate key "folds"', 27),
-        (changed(("Xception:", "ResNet50:")), 'duplicate key "ResNet50"', 17),
-        (TEXT + "---\nseed: 1\n", "another document", 30),
+        (changed(("  folds: 5", "\tfolds: 5")), "cannot start any token", 22),
+        (changed(("  folds: 5", "   folds: 5")), "expected <block end>", 23),
+        (changed(("  epochs: 8", "  epochs: 8\n  folds: 3")), 'duplicate key "folds"', 29),
+        (changed(("Xception:", "ResNet50:")), 'duplicate key "ResNet50"', 19),
+        (TEXT + "---\nseed: 1\n", "another document", 32),
     ],
 )
 def test_no_yaml(report: Report, text: str, fault: str, line_number: int) -> None:
@@ -333,7 +341,8 @@ def test_files_from_windows(load: Load, tmp_path: Path, encoding: str) -> None:
     ("text", "found"), [("", "nothing"), ("# all gone\n", "nothing"), ("- 1\n", "a list"), ("hello\n", "a str")]
 )
 def test_no_sections(report: Report, text: str, found: str) -> None:
-    line = f"params.yaml: found {found}; expected the sections seed, data, backbones, extract, ensemble, train, predict"
+    sections = "seed, data, backbones, finetune, extract, ensemble, train, predict"
+    line = f"params.yaml: found {found}; expected the sections {sections}"
     assert report(text) == [line]
 
 

@@ -397,6 +397,7 @@ def test_backbone_added(repository: Repository) -> None:
 
 def test_only_networks_and_the_training_of_a_dense_head_import_tensorflow(repository: Repository) -> None:
     for stage in ("link", "ensemble", "predict", "report"):
-        code = f"import sys; from stages import {stage}; {stage}.main(); sys.exit({{'tensorflow', 'keras'}} & {{*sys.modules}} or None)"
+        after = "sys.exit({'tensorflow', 'keras'} & {*sys.modules} or None)"
+        code = f"import sys; from stages import {stage}; {stage}.main(); {after}"
         done = repository.run("python", "-c", code)
         assert done.returncode == 0, done.stderr

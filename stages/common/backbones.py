@@ -1,25 +1,32 @@
-"""Networks of `keras.applications` by their names: input size, preprocessing, weights.
+"""Networks of `keras.applications` (and `SmallConvNet`) by their names: input size, preprocessing, weights.
 
 Nothing is listed by hand: a network's input size is that of its published classifier, and its preprocessing is the
 `preprocess_input` of the module that defines it.
 """
 
 import difflib
+import hashlib
+import inspect
 import os
 import sys
 import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import h5py
 import numpy as np
+import PIL
 
 from stages.common.engines import ENGINES, OutOfMemory
 from stages.common.errors import UserError, one_line
-from stages.common.params import Backbone
-from stages.common.paths import WEIGHTS
+from stages.common.files import atomic_path
+from stages.common.params import Backbone, Params
+from stages.common.paths import TUNED, WEIGHTS
 from stages.common.quiet_keras import keras
+from stages.common.small_convnet import SmallConvNet
 
 # MobileNetV3's classifier takes any size; 224 is the one it was trained on.
 SIZE_OF_ANY = 224
@@ -45,6 +52,8 @@ class Network:
         The entry's name in `backbones` of params.yaml.
     entry : Backbone
         Its values.
+    section : str
+        The section of params.yaml in which the entry stands, for error messages.
 
     Attributes
     ----------
@@ -54,6 +63,10 @@ class Network:
         Features of one picture.
     model : keras.Model
         The network without its classifier, followed by the entry's pooling.
+    base : keras.Model
+        What a weights file belongs to: the same, without the flattening of `pooling: flatten`.
+    seen : set of str
+        MD5 of the pictures whose labels the weights know, as a fine-tuned network's file says.
 
     Raises
     ------
@@ -61,16 +74,20 @@ class Network:
         If the weights can't be downloaded, can't be read or don't fit, or the input size is too small.
     """
 
-    def __init__(self, name: str, entry: Backbone):
-        self.application = _application(name, entry)
+    def __init__(self, name: str, entry: Backbone, section: str = "backbones"):
+        key = f"{section}.{name}"
+        self.application = _application(key, entry.backbone or name)
         self.preprocess = _preprocessing(self.application)
         self.input_size = entry.input_size or _published_size(self.application)
         self.pooling = None if entry.pooling == "flatten" else entry.pooling
-        self.model = self._load(name, entry)
+        keras.utils.clear_session()  # Layers without names of their own are counted, and from one.
+        self.base = self.model = self._load(key, entry)
         if self.pooling is None:
-            self.model = keras.Model(self.model.inputs, keras.layers.Flatten()(self.model.output), name=self.model.name)
+            self.model = keras.Model(self.base.inputs, keras.layers.Flatten()(self.base.output), name=self.base.name)
         self.n_features = int(self.model.output_shape[-1])
         self.max_batch = sys.maxsize
+        from_file = entry.weights not in ("imagenet", "random")
+        self.seen = read_seen(WEIGHTS / entry.weights) if from_file else set()
 
     def compile(self, engine: str = "tensorflow") -> None:
         """Make the network ready to compute; `engine` is one of `ENGINES`."""
@@ -114,17 +131,29 @@ class Network:
                         f"{self.max_batch} (extract.batch_size says how many)"
                     )
 
-    def _load(self, name: str, entry: Backbone) -> Any:
+    def fingerprint(self, modules: list[ModuleType], *values: bytes) -> str:
+        """Identify everything that a result depends on: network, weights, the code of modules, versions, and values."""
+        digest = hashlib.sha256()
+        for weights in self.model.get_weights():
+            digest.update(np.ascontiguousarray(weights).data)
+        code = [inspect.getsource(module) for module in modules]
+        versions = [keras.__version__, keras.backend.backend(), np.__version__, PIL.__version__, h5py.__version__]
+        digest.update(repr([self.model.name, self.input_size, self.pooling, code, versions]).encode())
+        for value in values:
+            digest.update(hashlib.sha256(value).digest())
+        return digest.hexdigest()
+
+    def _load(self, key: str, entry: Backbone) -> Any:
         if entry.weights == "imagenet":
-            return self._load_imagenet(name)
+            return self._load_imagenet(key)
         # An untrained network is the same whatever `seed` is, so that a new seed costs no new extraction.
         keras.utils.set_random_seed(zlib.crc32(self.application.__name__.encode()))
-        model = self._build(name, weights=None)
+        model = self._build(key, weights=None)
         if entry.weights != "random":
-            _load_file(model, WEIGHTS / entry.weights, name, self.application.__name__)
+            _load_file(model, WEIGHTS / entry.weights, key, self.application.__name__)
         return model
 
-    def _build(self, name: str, weights: str | None) -> Any:
+    def _build(self, key: str, weights: str | None) -> Any:
         shape = (self.input_size, self.input_size, 3)
         try:
             return self.application(weights=weights, include_top=False, pooling=self.pooling, input_shape=shape)
@@ -133,11 +162,11 @@ class Network:
                 raise
             least = str(error).split("at least ")[1].split("x")[0]
             raise UserError(
-                f"params.yaml: backbones.{name}.input_size: found {self.input_size}; {self.application.__name__} takes "
+                f"params.yaml: {key}.input_size: found {self.input_size}; {self.application.__name__} takes "
                 f"{least} or more: set one, or leave input_size out for the network's own"
             ) from None
 
-    def _load_imagenet(self, name: str) -> Any:
+    def _load_imagenet(self, key: str) -> Any:
         """Load Keras's own ImageNet weights, from its cache folder or by its download."""
         file_utils = keras.src.utils.file_utils
         wanted: dict[str, Any] = {}
@@ -150,7 +179,7 @@ class Network:
         # Keras keeps the file's name, address and hash inside its builders; the call to its downloader shows them.
         file_utils.get_file = remember
         try:
-            return self._build(name, weights="imagenet")
+            return self._build(key, weights="imagenet")
         except UserError:
             raise
         except Exception as error:
@@ -160,49 +189,73 @@ class Network:
             check = f" (hash {wanted['hash']})" if wanted["hash"] else ""
             reason = one_line(error).rsplit(" -- ", 1)[-1]  # Keras puts the address before it.
             raise UserError(
-                f"backbones.{name}: the ImageNet weights can't be loaded: {reason}; fetch "
+                f"{key}: the ImageNet weights can't be loaded: {reason}; fetch "
                 f"{wanted['origin']}{check} elsewhere and put it at {folder / wanted['fname']}, or bring a file of "
-                f"your own: backbones.{name}.weights: FILE (in weights/, or an absolute path)"
+                f"your own: {key}.weights: FILE (in weights/, or an absolute path)"
             ) from None
         finally:
             file_utils.get_file = get_file
 
 
-def check_entries(backbones: dict[str, Backbone]) -> None:
-    """Check the network's name and input size of every entry, before any of them runs.
+def check_entries(params: Params) -> None:
+    """Check the network's name, input size and weights file of every entry, before any of them runs.
 
     Raises
     ------
     UserError
         With a line for every entry whose network is not known or whose input size is below what the network takes.
     """
-    problems = []
-    for name, entry in backbones.items():
+    problems: list[str] = []
+    made_later = {tuned_weights(name) for name in params.finetune}
+    for name, entry in params.backbones.items():
         try:
-            application = _application(name, entry)
+            application = _application(f"backbones.{name}", entry.backbone or name)
             if entry.input_size is not None:
                 Network(name, entry.model_copy(update={"weights": "random"}))
-            if entry.weights not in ("imagenet", "random") and not (WEIGHTS / entry.weights).is_file():
-                problems.append(_missing_file(name, WEIGHTS / entry.weights, application.__name__))
+            if entry.weights in ("imagenet", "random") or WEIGHTS / entry.weights in made_later:
+                continue
+            if not (WEIGHTS / entry.weights).is_file():
+                problems.append(_missing_file(f"backbones.{name}", WEIGHTS / entry.weights, application.__name__))
         except UserError as error:
             problems += error.problems
     if problems:
         raise UserError(problems)
 
 
-def _application(name: str, entry: Backbone) -> Callable[..., Any]:
+def tuned_weights(name: str) -> Path:
+    """Return the weights file that the entry `name` of `finetune` writes."""
+    return TUNED / f"{name}.weights.h5"
+
+
+def save_tuned(network: Network, path: Path, seen: list[str]) -> None:
+    """Write a fine-tuned network's weights, and the MD5 of every picture whose label they know."""
+    with atomic_path(path) as partial:
+        with_suffix = partial.with_suffix(".weights.h5")  # Keras wants its own suffix on what it writes.
+        network.base.save_weights(with_suffix)
+        with_suffix.rename(partial)
+        with h5py.File(partial, "a") as file:
+            file["seen"] = np.array(sorted(seen), "S32")
+
+
+def read_seen(path: Path) -> set[str]:
+    """Return the MD5 of the pictures whose labels a weights file knows; none, unless `save_tuned` wrote it."""
+    with h5py.File(path) as file:
+        return {value.decode() for value in file["seen"][:]} if "seen" in file else set()
+
+
+def _application(key: str, wanted: str) -> Callable[..., Any]:
     """Find the function of keras.applications that builds an entry's network."""
-    known = [key for key in dir(keras.applications) if key[0].isupper()]
-    wanted = entry.backbone or name
+    known = {key: getattr(keras.applications, key) for key in dir(keras.applications) if key[0].isupper()}
+    known[SmallConvNet.__name__] = SmallConvNet
     if wanted not in known:
         by_lower = {key.lower(): key for key in known}
         near = [by_lower[key] for key in difflib.get_close_matches(wanted.lower(), by_lower, n=3, cutoff=0.5)]
         hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known)}"
         raise UserError(
-            f"params.yaml: backbones.{name}: unknown network {wanted!r}; accepted: any name in keras.applications "
+            f"params.yaml: {key}: unknown network {wanted!r}; accepted: any name in keras.applications "
             f"({hint}); rename the entry, or name its network with `backbone:`"
         )
-    return getattr(keras.applications, wanted)
+    return known[wanted]
 
 
 def _preprocessing(application: Callable[..., Any]) -> Callable[..., Any]:
@@ -216,17 +269,17 @@ def _published_size(application: Callable[..., Any]) -> int:
     return application(weights=None, include_top=True, classes=1).input_shape[1] or SIZE_OF_ANY
 
 
-def _missing_file(name: str, file: Path, network: str) -> str:
+def _missing_file(key: str, file: Path, network: str) -> str:
     return (
-        f"params.yaml: backbones.{name}.weights: {file}: no such file; accepted: imagenet, random, or a file of "
+        f"params.yaml: {key}.weights: {file}: no such file; accepted: imagenet, random, or a file of "
         f"{network}'s weights (.weights.h5 or .h5, without top), its path seen from {WEIGHTS}/ or absolute"
     )
 
 
-def _load_file(model: Any, file: Path, name: str, network: str) -> None:
+def _load_file(model: Any, file: Path, key: str, network: str) -> None:
     """Load a user's weights file into a network."""
     if not file.is_file():
-        raise UserError(_missing_file(name, file, network))
+        raise UserError(_missing_file(key, file, network))
     try:
         with warnings.catch_warnings():
             # Keras warns once for every layer that a file lacks, hundreds of lines, before it raises.
@@ -234,6 +287,6 @@ def _load_file(model: Any, file: Path, name: str, network: str) -> None:
             model.load_weights(file)
     except Exception as error:  # Keras and h5py raise many types here; all mean that the file is not this network's.
         raise UserError(
-            f"{file}: does not fit {network} (backbones.{name}.weights): {one_line(error, 200)}; accepted: a whole "
+            f"{file}: does not fit {network} ({key}.weights): {one_line(error, 200)}; accepted: a whole "
             "file of this network's weights without its top, as save_weights() writes it"
         ) from None

@@ -17,8 +17,7 @@ import h5py
 import numpy as np
 from scipy.special import expit, logsumexp, softmax
 
-from stages.common.features import BLOCK_BYTES
-from stages.common.files import atomic_path
+from stages.common.features import BLOCK_BYTES, atomic_hdf5
 from stages.common.folds import assign_folds
 from stages.common.params import Train
 from stages.common.rows import MEMORY_BYTES, Curves, Head, OnProgress, TrainingData, class_weights, standardise
@@ -90,7 +89,7 @@ class DenseHead:
 
     def save(self, path: Path) -> None:
         """Write mean, scale and layers."""
-        with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+        with atomic_hdf5(path) as file:
             file["mean"], file["scale"] = self.mean, self.scale
             for number, (kernel, bias) in enumerate(self.layers):
                 file[f"kernel_{number}"], file[f"bias_{number}"] = kernel, bias

@@ -57,8 +57,10 @@ def run(main: Callable[[], None]) -> None:
         if len(error.problems) > MAX_LISTED:
             print(f"ERROR: … and {len(error.problems) - MAX_LISTED:,} more problems like these", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("Interrupted: nothing half-written is left; the same command goes on from here.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        # A stage that keeps more than its finished outputs says how much.
+        kept = str(interrupt) or "nothing half-written is left; the same command goes on from here."
+        print(f"Interrupted: {kept}", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
         # The system's own refusals (full disk, read-only folder) say everything in one line already.
@@ -66,7 +68,8 @@ def run(main: Callable[[], None]) -> None:
             raise
         where = error.filename2 or error.filename or os.getcwd()
         print(
-            f"ERROR: {where}: {error.strerror}; make room or make it writable, then run it again",
+            # The number's own words: HDF5 puts several lines of its own there.
+            f"ERROR: {where}: {os.strerror(error.errno)}; make room or make it writable, then run it again",
             file=sys.stderr,
         )
         sys.exit(1)

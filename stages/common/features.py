@@ -8,18 +8,29 @@ Every feature file holds
     test        (n_test, n_features)   float32   features of the test pictures
     test_file   (n_test,)              UTF-8     file of every row, seen from data.raw
     class_names (n_classes,)           UTF-8
+    seen        (n_train,)             bool      only if a fine-tuned network is among those that made the file: the
+                                                 rows whose labels it has seen, which must not judge
 """
 
+import io
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from stages.common.errors import UserError, one_line
-from stages.common.files import atomic_path, require_room, write_text
+from stages.common.files import atomic_path, blamed_on, require_room, write_text
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 # Rows are read and written in blocks of about this many bytes, so that memory does not grow with their number.
 BLOCK_BYTES = 64 * 2**20
@@ -62,11 +73,86 @@ def open_features(path: str | Path) -> h5py.File:
         raise UserError(f"{path}: no such file; {again}") from None
     except OSError as error:
         raise UserError(f"{path}: not a whole HDF5 file ({one_line(error, 120)}); {again}") from None
-    missing = [name for name in DATASETS if name not in file]
-    if missing:
+    problem = _what_is_wrong(file)
+    if problem:
         file.close()
-        raise UserError(f"{path}: not a feature file: it has no dataset {missing[0]!r}; {again}")
+        raise UserError(f"{path}: not a feature file: {problem}; {again}")
     return file
+
+
+def _what_is_wrong(file: h5py.File) -> str:
+    for name in DATASETS:
+        if not isinstance(file.get(name), h5py.Dataset):
+            return f"it has no dataset {name!r}"
+    shapes = {name: file[name].shape for name in DATASETS}
+    for name, shape in shapes.items():
+        if len(shape) != (2 if name in ("train", "test") else 1):
+            return f"{name!r} has {len(shape)} dimensions"
+    pairs = [("train", "label"), ("train", "train_file"), ("test", "test_file")]
+    if "seen" in file:
+        shapes["seen"] = file["seen"].shape
+        pairs.append(("train", "seen"))
+    for name, other in pairs:
+        if shapes[name][0] != shapes[other][0]:
+            return f"{shapes[name][0]:,} rows of {name!r} and {shapes[other][0]:,} of {other!r}"
+    if shapes["train"][1] != shapes["test"][1]:
+        return f"{shapes['train'][1]:,} columns of 'train' and {shapes['test'][1]:,} of 'test'"
+    return ""
+
+
+class _Disk(io.RawIOBase):
+    """A file that HDF5 writes to, and that never refuses: after a failed write or close HDF5 crashes the interpreter.
+
+    What was refused lies in `refusal`, for whoever opened the file.
+    """
+
+    def __init__(self, file: io.FileIO):
+        self.file = file
+        self.refusal: OSError | None = None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def readinto(self, buffer: Any) -> int | None:
+        return self.file.readinto(buffer)
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        try:
+            while len(view) and self.refusal is None:
+                view = view[self.file.write(view) :]
+        except OSError as error:
+            self.refusal = error
+        return memoryview(data).nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self.file.truncate(size)
+        except OSError as error:
+            self.refusal = self.refusal or error
+            return size or 0
+
+
+@contextmanager
+def atomic_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """Give a new HDF5 file to write to, and move it to `path` only when the block succeeds.
+
+    Raises
+    ------
+    OSError
+        What the system refused, such as a write to a full disk, named after `path`.
+    """
+    with atomic_path(path) as temporary, open(temporary, "w+b", buffering=0) as raw:
+        disk = _Disk(raw)
+        try:
+            with h5py.File(disk, "w") as file:
+                yield file
+        finally:
+            if disk.refusal:
+                raise disk.refusal
 
 
 def create_features(file: h5py.File, n_features: int, rows: dict[str, np.ndarray], attributes: dict[str, str]) -> None:
@@ -88,6 +174,8 @@ def create_features(file: h5py.File, n_features: int, rows: dict[str, np.ndarray
             file.create_dataset(name, data=rows[name])
         else:
             file.create_dataset(name, (len(rows[f"{name}_file"]), n_features), np.float32)
+    if "seen" in rows:
+        file.create_dataset("seen", data=rows["seen"])
     file.attrs.update(attributes)
 
 
@@ -96,7 +184,8 @@ class PartialRows:
 
     The rows lie in one plain file and their count in another, which is replaced only after the rows are safely on the
     disk: a kill or a power cut in the middle of a write loses what was added since the last `save`, nothing else.
-    Rows of another fingerprint are thrown away.
+    Rows of another fingerprint, and rows that are not those that were counted, are thrown away. Where the system can
+    lock files, one process at a time holds them.
 
     Parameters
     ----------
@@ -111,39 +200,87 @@ class PartialRows:
     ----------
     n_rows : int
         Rows that are there.
+
+    Raises
+    ------
+    UserError
+        If another process holds the rows.
     """
 
     def __init__(self, path: str | Path, n_columns: int, fingerprint: str):
         self.path, self.n_columns, self.fingerprint = Path(path), n_columns, fingerprint
         self.state_path = self.path.with_suffix(".json")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.n_rows = self._saved_rows()
-        self.file = open(  # noqa: SIM115 - closed by close() or remove()
-            self.path, "r+b" if self.path.exists() else "w+b"
-        )
-        self.file.truncate(self.n_rows * n_columns * 4)
-        self.file.seek(0, os.SEEK_END)
+        self.file = self._open_alone()
+        try:
+            self.counted = self._saved_rows()
+            with blamed_on(self.path):
+                self.file.truncate(self.n_rows * n_columns * 4)
+                self.file.seek(0, os.SEEK_END)
+        except BaseException:
+            self.file.close()
+            raise
 
-    def _saved_rows(self) -> int:
+    @property
+    def n_rows(self) -> int:
+        """Rows that are there."""
+        return self.counted[0]
+
+    def _open_alone(self) -> io.BufferedRandom:
+        while True:
+            # Neither emptied nor changed before it is this process's alone.
+            number = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            file = open(number, "r+b")  # noqa: SIM115 - closed by close() or remove()
+            try:
+                if fcntl is None:
+                    return file
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                    return file
+            except BlockingIOError:
+                file.close()
+                raise UserError(
+                    f"{self.path}: in use by another extraction of {self.path.stem}; wait for it or stop it, then run "
+                    "this again"
+                ) from None
+            except FileNotFoundError:
+                pass
+            except OSError:  # A file system without locks.
+                return file
+            file.close()  # It was removed, by a process that finished, before it could be locked.
+
+    def _saved_rows(self) -> tuple[int, int]:
         try:
             state = json.loads(self.state_path.read_text())
-            size = self.path.stat().st_size
-        except (OSError, ValueError):
-            return 0
-        if state.get("fingerprint") != self.fingerprint or size < state["n_rows"] * self.n_columns * 4:
-            return 0
-        return int(state["n_rows"])
+            if state["fingerprint"] == self.fingerprint and self._checksum(state["n_rows"]) == state["checksum"]:
+                return state["n_rows"], state["checksum"]
+        except (OSError, ValueError, TypeError, KeyError):
+            pass  # None, torn, or not ours.
+        return 0, 0
+
+    def _checksum(self, n_rows: int) -> int:
+        checksum = 0
+        for block in block_slices(n_rows, self.n_columns * 4):
+            checksum = zlib.crc32(self.read(block.start, block.stop).data, checksum)
+        return checksum
 
     def append(self, rows: np.ndarray) -> None:
         """Add rows of shape (n, n_columns), float32."""
-        self.file.write(np.ascontiguousarray(rows, dtype="<f4").data)
-        self.n_rows += len(rows)
+        content = np.ascontiguousarray(rows, dtype="<f4").data
+        with blamed_on(self.path):
+            self.file.write(content)
+        n_rows, checksum = self.counted
+        # In one step: a Ctrl-C between two would leave a count that belongs to other rows.
+        self.counted = n_rows + len(rows), zlib.crc32(content, checksum)
 
     def save(self) -> None:
         """Make every row added so far survive a kill or a power cut."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        write_text(self.state_path, json.dumps({"fingerprint": self.fingerprint, "n_rows": self.n_rows}))
+        n_rows, checksum = self.counted
+        with blamed_on(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        state = {"fingerprint": self.fingerprint, "n_rows": n_rows, "checksum": checksum}
+        write_text(self.state_path, json.dumps(state))
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return the rows `start` to `stop`, of shape (stop - start, n_columns), float32."""
@@ -153,13 +290,16 @@ class PartialRows:
 
     def close(self) -> None:
         """Close the file and keep it."""
-        self.file.close()
+        with blamed_on(self.path):
+            self.file.close()
 
     def remove(self) -> None:
         """Close the file and delete it: its rows are needed no more."""
-        self.close()
         self.state_path.unlink(missing_ok=True)
+        if fcntl is None:  # Windows deletes no open file.
+            self.close()
         self.path.unlink(missing_ok=True)
+        self.close()
 
 
 def write_features(
@@ -178,7 +318,7 @@ def write_features(
     """
     n_train = len(rows["label"])
     require_room(path, partial.n_rows * partial.n_columns * 4 + sum(array.nbytes for array in rows.values()))
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         create_features(file, partial.n_columns, rows, attributes)
         for name, first, n_rows in (("train", 0, n_train), ("test", n_train, partial.n_rows - n_train)):
             for block in block_slices(n_rows, partial.n_columns * 4):

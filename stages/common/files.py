@@ -6,7 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.common.errors import UserError
+from stages.common.errors import UserError, one_line
+
+
+@contextmanager
+def blamed_on(path: str | Path) -> Iterator[None]:
+    """Give this file's name to refusals of the system that name none, as those of a write to an open file do.
+
+    Raises
+    ------
+    UserError
+        In place of an OSError without a number: a library's, such as HDF5's.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise UserError(f"{path}: not written: {one_line(error)}; mend that, then run it again") from None
+        error.filename = error.filename or str(path)
+        raise
 
 
 @contextmanager
@@ -30,16 +48,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with blamed_on(path):
+            yield partial
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def require_room(path: str | Path, n_bytes: int) -> None:
-    """Refuse to begin a file that the disk can't hold: HDF5 crashes when it fills up.
+    """Refuse to begin a file that the disk can't hold, before minutes go into it.
 
     Raises
     ------

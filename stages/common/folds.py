@@ -6,6 +6,37 @@ import numpy as np
 PARTS_OF_ONE_SPLIT = 5
 
 
+def hold_out(label: np.ndarray, content: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Choose the rows that a fine-tuned network never sees, so that they can judge it.
+
+    The rows of every class are shuffled, and the first ones held out: a larger share holds out the same rows and more,
+    so that networks with shares of their own leave some rows in common. Equal pictures stay together.
+
+    Parameters
+    ----------
+    label : ndarray of shape (n_rows,), integer
+        Class of every row.
+    content : ndarray of shape (n_rows,), str
+        MD5 of every picture.
+    share : float
+        Share of every class that is held out.
+    seed : int
+        Seed of the shuffle.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), bool
+    """
+    _, first_rows, picture = np.unique(content, return_index=True, return_inverse=True)
+    shuffled = np.random.default_rng(seed).permutation(len(first_rows))
+    by_class = shuffled[np.argsort(label[first_rows][shuffled], kind="stable")]
+    _, first, counts = np.unique(label[first_rows][by_class], return_index=True, return_counts=True)
+    place = np.arange(len(by_class)) - np.repeat(first, counts)
+    held_out = np.empty(len(by_class), bool)
+    held_out[by_class] = (place + 0.5) / np.repeat(counts, counts) < share
+    return held_out[picture]
+
+
 def assign_folds(label: np.ndarray, n_folds: int, seed: int, group: np.ndarray | None = None) -> np.ndarray:
     """Deal the rows of every class into folds, as evenly as they go.
 

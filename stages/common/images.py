@@ -20,12 +20,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from stages.common.errors import UserError
+
 # Our own limit below replaces Pillow's, which would only warn at this size and judges before a JPEG is scaled down.
 Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
-# Decoded pixels that one picture may take: 100 million are 300 MB of RGB.
-MAX_PIXELS = 100_000_000
+# Decoded pixels that one picture may take: with transparency, 50 million are five copies of 200 MB on their way to RGB.
+MAX_PIXELS = 50_000_000
 # A progressive JPEG keeps every coefficient of the full picture in memory, however small it is decoded.
 MAX_PROGRESSIVE_PIXELS = 64_000_000
 
@@ -66,8 +68,8 @@ def read_picture(content: bytes, size: int) -> np.ndarray:
                     file.getexif()  # Kept by `file`; from bytes, Pillow would write the other tags anew, and may fail.
                 for key in ("exif", "Raw profile type exif"):
                     file.info.pop(key, None)
-                image = ImageOps.exif_transpose(file)
-                return np.asarray(_rgb(image).resize((size, size), Image.Resampling.BILINEAR))
+                ImageOps.exif_transpose(file, in_place=True)
+                return np.asarray(_rgb(file).resize((size, size), Image.Resampling.BILINEAR))
     except BadPicture:
         raise
     except UnidentifiedImageError:
@@ -77,6 +79,20 @@ def read_picture(content: bytes, size: int) -> np.ndarray:
     except Exception as error:  # Pillow's decoders raise almost anything on damaged content.
         reason = "truncated" if "truncated" in str(error).lower() else "damaged"
         raise BadPicture(f"is {reason} ({' '.join(str(error).split())[:100] or type(error).__name__})") from None
+
+
+def read_linked_picture(path: Path, size: int) -> np.ndarray:
+    """Read a picture that stage link has found whole, as `read_picture` does.
+
+    Raises
+    ------
+    UserError
+        If it can't be read any more.
+    """
+    try:
+        return read_picture(path.read_bytes(), size)
+    except (BadPicture, OSError) as error:
+        raise UserError(f"{path}: {error}; it was whole in stage link: run `dvc repro` again") from None
 
 
 def check_picture(path: Path) -> tuple[str, str]:
@@ -121,9 +137,9 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float64)
+        values = np.asarray(image, dtype=np.float32)
         if values.max(initial=0) > 255:
-            values = values / 257
+            values = values / np.float32(257)
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")

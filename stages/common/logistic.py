@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from stages.common.errors import UserError
-from stages.common.files import atomic_path
+from stages.common.features import atomic_hdf5
 from stages.common.folds import assign_folds
 from stages.common.params import Train
 from stages.common.rows import MEMORY_BYTES, Curves, Head, OnProgress, Rows, TrainingData, standardise
@@ -110,7 +110,7 @@ class LogisticHead:
 
     def save(self, path: Path) -> None:
         """Write mean, scale, coefficients and intercepts."""
-        with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+        with atomic_hdf5(path) as file:
             for name, array in self.arrays.items():
                 file[name] = array
 

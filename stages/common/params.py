@@ -11,7 +11,7 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -50,6 +50,39 @@ class Backbone(Section):
     backbone: str | None = None
     input_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     pooling: Literal["avg", "max", "flatten"] = "avg"
+
+
+class Augment(Section):
+    """`finetune.<name>.augment`: how far a training picture may be changed, as the Keras layers count it."""
+
+    flip: bool = True
+    shear: Annotated[float, Field(ge=0, le=1)] = 0.1
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    shift: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class Finetune(Backbone):
+    """`finetune.<name>`: a network that is trained on the competition's pictures, from the weights that it names."""
+
+    # What is trained: from this layer on, or so many blocks at the end; null and null: the last block.
+    train_from: str | None = None
+    last_blocks: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
+    held_out: Annotated[float, Field(ge=0.05, le=0.9)] = 0.2
+    augment: Augment = Augment()
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    optimizer: Optimizer = "sgd"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-4
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    epochs: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=1)] = 5
+    mixed_precision: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_say_where(self) -> "Finetune":
+        if self.train_from is not None and self.last_blocks is not None:
+            raise ValueError("give train_from or last_blocks, not both")
+        return self
 
 
 class Extract(Section):
@@ -103,6 +136,7 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     data: Data
     backbones: dict[EntryName, Backbone] = Field(min_length=1)
+    finetune: dict[EntryName, Finetune]
     extract: Extract
     ensemble: Ensemble
     train: Train
@@ -159,7 +193,9 @@ def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
         accepted = "letters, digits, - and _, a letter or digit first, because it names a file and a stage"
         return f"{path}: {keys[0]}: found the name {problem['input']!r}; accepted: a text of {accepted}"
     if problem["type"] in ("model_type", "dict_type"):
-        below = "NAME: {weights: imagenet}" if name == "backbones" else ", ".join(_known_keys(keys))
+        below = {"backbones": "NAME: {weights: imagenet}", "finetune": "NAME: {weights: imagenet}, or {} for none"}.get(
+            name, ", ".join(_known_keys(keys))
+        )
         return f"{path}: {name}: found {problem['input']!r}; expected below it: {below}"
     if problem["type"] == "missing":
         return f"{path}: {name}: missing; add it (the file in the repository shows a value)"
@@ -178,6 +214,5 @@ def _known_keys(keys: list[str]) -> list[str]:
     for key in keys:
         field = getattr(section, "model_fields", {}).get(key)
         section = field.annotation if field else section
-        if key == "backbones":
-            section = Backbone
+        section = {"backbones": Backbone, "finetune": Finetune}.get(key, section)
     return list(section.model_fields)

@@ -8,8 +8,12 @@ MANIFEST = Path("data/manifest.csv")
 COMPETITION = Path("data/competition.json")
 SAMPLE = Path("data/sample_submission.csv")
 
-# extract
+# finetune
 WEIGHTS = Path("weights")
+TUNED = WEIGHTS / "tuned"
+CURVES = Path("results/finetune")
+
+# extract
 FEATURES = Path("features/gap")
 PARTIAL = Path("features/partial")
 

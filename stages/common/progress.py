@@ -78,6 +78,11 @@ class Progress:
             self._line()
             self.next_line = time.monotonic() + SECONDS_BETWEEN_LINES
 
+    def say(self, text: str) -> None:
+        """Print a line between those of the progress."""
+        tqdm.write(f"{self.label}: {text}")
+        sys.stdout.flush()
+
     def _line(self) -> None:
         seconds = time.monotonic() - self.start
         rate = (self.done - self.first) / seconds if seconds > 0 else 0.0

@@ -1,0 +1,260 @@
+"""Train a network on the competition's pictures, from the weights that it starts with.
+
+    python -m stages.finetune XceptionTuned        # or: dvc repro finetune@XceptionTuned
+
+Reads the pictures that `data/manifest.csv` lists. Writes `weights/tuned/<name>.weights.h5`, which an entry of
+`backbones` names as its weights, and the learning curves, `results/finetune/<name>.csv` and `.png`.
+
+A network that has seen a picture's label flatters that picture. So a part of the training pictures is held out: this
+stage never looks at them, and they alone judge in the train stage. The weights file lists the pictures that the network
+has seen, by their content, and the list goes with the features that are extracted with it.
+
+A killed run is taken up after its last whole epoch.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from stages.common import backbones, dense, images, tuning
+from stages.common.backbones import Network, check_entries, make_deterministic, save_tuned, tuned_weights
+from stages.common.competition import read_competition, read_manifest
+from stages.common.dense import DenseHead, loss_and_hit
+from stages.common.errors import UserError, run
+from stages.common.features import PartialRows
+from stages.common.files import atomic_path
+from stages.common.folds import hold_out
+from stages.common.images import read_linked_picture
+from stages.common.params import Extract, Finetune, Train, load_params
+from stages.common.paths import CURVES, PARTIAL
+from stages.common.progress import N_WORKERS, Progress, map_ahead
+from stages.common.quiet_keras import keras
+from stages.common.rows import Rows, TrainingData
+from stages.common.tables import write_table
+from stages.common.tuning import Checkpoints, first_trained_layer, reseed, training_model
+from stages.extract import extract
+
+# Of the pictures that are not held out, this share of every class chooses the best epoch; the others train.
+SHARE_OF_CHOICE = 0.1
+
+
+def main() -> None:
+    """Run the stage for the entry of `finetune` that the command line names."""
+    params = load_params()
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in params.finetune:
+        raise UserError(f"stages.finetune: found {sys.argv[1:]}; give one of {', '.join(params.finetune) or '(none)'}")
+    check_entries(params)
+    entry = params.finetune[name]
+    make_deterministic(params.seed)
+    if use_mixed_precision(entry):
+        keras.mixed_precision.set_global_policy("mixed_float16")
+    network = Network(name, entry, section="finetune")
+    first_layer = first_trained_layer(network.base, name, entry)
+    rows, chooses = split(name, entry.held_out, params.seed)
+    class_names = read_competition().class_names
+    label = rows["class"].map({class_name: index for index, class_name in enumerate(class_names)}).to_numpy(np.int64)
+    train, choose = (
+        Pictures(Path(params.data.raw), list(rows["file"][part]), label[part], network.input_size, entry.batch_size)
+        for part in (~chooses, chooses)
+    )
+    with_weights = [layer.name for layer in network.base.operations if getattr(layer, "weights", [])]
+    trained = [layer.name for layer in network.base.operations[first_layer:] if getattr(layer, "weights", [])]
+    print(
+        f"{name}: training {len(trained)} of {len(with_weights)} layers that have weights, from {trained[0]} on, with "
+        f"{len(train.files):,} pictures; {len(choose.files):,} more choose the epoch"
+    )
+
+    modules = [backbones, dense, images, tuning, sys.modules[__name__]]
+    values = [entry.model_dump_json(), str(params.seed), rows.to_csv()]
+    fingerprint = network.fingerprint(modules, *(value.encode() for value in values))
+    partial = PartialRows(PARTIAL / f"finetune-{name}.rows", network.n_features, fingerprint)
+    checkpoints = Checkpoints(PARTIAL / f"finetune-{name}", fingerprint)
+    try:
+        head = None
+        if entry.weights != "random":
+            extract(network, train.raw, train.files, partial, Extract(batch_size=entry.batch_size))
+            head = trained_head(partial, train.label, len(class_names), params.seed)
+        model = training_model(network, entry, first_layer, head, len(class_names))
+        fit(model, train, choose, checkpoints, name, entry, params.seed)
+        checkpoints.load(model, checkpoints.best)
+        write_curves(name, checkpoints.curves, checkpoints.best)
+        save_tuned(network, tuned_weights(name), list(rows["md5"]))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{name} keeps {max(checkpoints.n_epochs, 0)} whole epochs; `dvc repro` goes on from there"
+        ) from None
+    finally:
+        partial.close()
+    checkpoints.remove()
+    partial.remove()
+
+
+def use_mixed_precision(entry: Finetune) -> bool:
+    """Return whether to compute in half precision: what the entry says, and if it says nothing, on a GPU."""
+    if entry.mixed_precision is not None:
+        return entry.mixed_precision
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def split(name: str, held_out: float, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the pictures that are not held out, and which of them choose the best epoch.
+
+    Returns
+    -------
+    rows : DataFrame
+        Rows of the manifest.
+    chooses : ndarray of shape (n_rows,), bool
+
+    Raises
+    ------
+    UserError
+        If too few pictures are left to train and to choose.
+    """
+    manifest = read_manifest()
+    manifest = manifest[(manifest["problem"] == "") & (manifest["split"] == "train")]
+    label = pd.factorize(manifest["class"], sort=True)[0]
+    seen = ~hold_out(label, manifest["md5"].to_numpy(str), held_out, seed)
+    rows = manifest[seen]
+    chooses = hold_out(label[seen], rows["md5"].to_numpy(str), SHARE_OF_CHOICE, seed + 1)
+    if chooses.all() or not chooses.any():
+        raise UserError(
+            f"params.yaml: finetune.{name}.held_out: found {held_out}, which leaves {len(rows):,} of {len(manifest):,} "
+            "training pictures, too few to train with and to choose the best epoch by; lower it, or bring more pictures"
+        )
+    return rows, chooses
+
+
+def trained_head(partial: PartialRows, label: np.ndarray, n_classes: int, seed: int) -> Any:
+    """Return the default dense head, trained on the backbone's frozen features of the training pictures.
+
+    Parameters
+    ----------
+    partial : PartialRows
+        The features, a row a picture.
+    label : ndarray of shape (n_rows,), integer
+        Class of every row.
+    n_classes, seed : int
+    """
+    features = np.memmap(partial.path, "<f4", "r", shape=(partial.n_rows, partial.n_columns))
+    everything = Rows(features, np.ones(len(label), bool), slice(0, partial.n_columns))
+    # The rows lie in the order of the manifest, by content: as good as shuffled.
+    data = TrainingData(Train(batch_size=32), everything, label, np.full(len(label), -1), 1, n_classes, seed)
+    heads, _ = DenseHead.fit_folds(data, lambda _: None)
+    return heads[0]
+
+
+class Pictures:
+    """Labelled pictures, decoded ahead in threads and given out in batches.
+
+    Parameters
+    ----------
+    raw : Path
+        The folder from which the files are seen.
+    files : list of str
+        The pictures.
+    label : ndarray of shape (n_pictures,), integer
+        Class of every picture.
+    input_size, batch_size : int
+        Pixels a side, and pictures at a time.
+    """
+
+    def __init__(self, raw: Path, files: list[str], label: np.ndarray, input_size: int, batch_size: int):
+        self.raw, self.files, self.label = raw, files, label
+        self.input_size, self.batch_size = input_size, batch_size
+
+    def batches(self, rng: np.random.Generator | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield pictures (n, input_size, input_size, 3), float32, and labels (n,); with `rng`, in random order."""
+        order = np.arange(len(self.files)) if rng is None else rng.permutation(len(self.files))
+
+        def read(row: int) -> np.ndarray:
+            return read_linked_picture(self.raw / self.files[row], self.input_size)
+
+        pictures = map_ahead(read, order, n_ahead=2 * self.batch_size + N_WORKERS)
+        for start in range(0, len(order), self.batch_size):
+            label = self.label[order[start : start + self.batch_size]]
+            yield np.stack([next(pictures) for _ in label]).astype(np.float32), label
+
+
+def fit(
+    model: Any, train: Pictures, choose: Pictures, checkpoints: Checkpoints, name: str, entry: Finetune, seed: int
+) -> None:
+    """Train epoch by epoch, from where the checkpoints are, until none has been better for `patience` epochs.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As `training_model` returns it.
+    train, choose : Pictures
+        What trains, and what chooses the best epoch.
+    checkpoints : Checkpoints
+        Gets the model after every epoch.
+    name : str
+        The entry's name.
+    entry : Finetune
+        Its values.
+    seed : int
+        Seed of the order of pictures, of augmentation and of dropout.
+    """
+    if checkpoints.n_epochs >= 0:
+        print(f"{name}: going on after epoch {checkpoints.n_epochs} of an interrupted run")
+        checkpoints.load(model, checkpoints.n_epochs)
+    else:
+        start = evaluate(model, choose)
+        checkpoints.add(model, {"loss": float("nan"), "accuracy": float("nan"), **start})
+    total, done = entry.epochs * len(train.files), checkpoints.n_epochs * len(train.files)
+    with Progress(total, name, done=done) as progress:
+        while checkpoints.n_epochs < entry.epochs and checkpoints.n_epochs - checkpoints.best < entry.patience:
+            epoch = checkpoints.n_epochs + 1
+            reseed(model, seed, epoch)
+            sums = np.zeros(2)
+            for pictures, label in train.batches(np.random.default_rng([seed, epoch])):
+                targets = label[:, None] if model.output_shape[1] == 1 else label
+                sums += np.array(model.train_on_batch(pictures, targets)) * len(label)
+                progress.add(len(label))
+            loss, accuracy = (sums / len(train.files)).tolist()
+            scores = {"loss": loss, "accuracy": accuracy} | evaluate(model, choose)
+            checkpoints.add(model, scores)
+            progress.say(f"epoch {epoch}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.items()))
+        progress.total = progress.done  # No epoch is left, also if it stopped early.
+
+
+def evaluate(model: Any, pictures: Pictures) -> dict[str, float]:
+    """Return `val_loss` (log loss) and `val_accuracy` on pictures as they are, without augmentation."""
+    losses, hits = [], []
+    for batch, label in pictures.batches():
+        loss, hit = loss_and_hit(np.asarray(model.predict_on_batch(batch))[:, None], label)
+        losses.append(loss)
+        hits.append(hit)
+    return {"val_loss": float(np.mean(np.concatenate(losses))), "val_accuracy": float(np.mean(np.concatenate(hits)))}
+
+
+def write_curves(name: str, curves: dict[str, list[float]], best: int) -> None:
+    """Write the learning curves as a table and as a picture; epoch 0 is before any training."""
+    table = pd.DataFrame(curves).rename_axis("epoch").reset_index()
+    write_table(CURVES / f"{name}.csv", table)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axis, metric, label in zip(axes, ("loss", "accuracy"), ("log loss", "accuracy"), strict=True):
+        axis.plot(table["epoch"], table[metric], label="training, augmented")
+        axis.plot(table["epoch"], table[f"val_{metric}"], label="choosing the epoch")
+        axis.axvline(best, color="grey", linestyle=":", label="kept")
+        axis.set(xlabel="epoch", ylabel=label, title=name)
+    axes[0].legend()
+    with atomic_path(CURVES / f"{name}.png") as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    run(main)
