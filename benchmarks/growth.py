@@ -152,10 +152,10 @@ def measure(folder: Path, stage: str, *arguments: str) -> tuple[float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise UserError(f"stages.{stage}: failed in {folder}; see above")
-    return time.perf_counter() - start, usage.ru_maxrss * _rss_unit() / 2**30
+    return time.perf_counter() - start, usage.ru_maxrss * rss_unit() / 2**30
 
 
-def _rss_unit() -> int:
+def rss_unit() -> int:
     """Return the bytes in one unit of ru_maxrss: Linux counts kilobytes, macOS bytes."""
     return 1 if sys.platform == "darwin" else 1024
 

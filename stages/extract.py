@@ -15,7 +15,7 @@ import numpy as np
 from stages.common import backbones, engines, features, images
 from stages.common.backbones import Network, check_entries, make_deterministic
 from stages.common.competition import read_competition, read_manifest
-from stages.common.engines import one_thread_a_batch
+from stages.common.engines import default_batch_size, one_thread_a_batch
 from stages.common.errors import UserError, run
 from stages.common.features import PartialRows, text_array, write_features
 from stages.common.images import read_linked_picture
@@ -87,7 +87,7 @@ def extract(network: Network, raw: Path, files: list[str], partial: PartialRows,
         If a picture can't be read any more.
     """
 
-    size = options.batch_size
+    size = options.batch_size or default_batch_size()
 
     def batch_features(start: int) -> np.ndarray:
         n = min(size, len(files) - start)

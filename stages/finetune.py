@@ -82,7 +82,7 @@ def main() -> None:
     try:
         head = None
         if entry.weights != "random":
-            extract(network, train.raw, train.files, partial, Extract(batch_size=entry.batch_size))
+            extract(network, train.raw, train.files, partial, Extract())
             head = trained_head(partial, train.label, len(class_names), params.seed)
         model = training_model(network, entry, first_layer, head, len(class_names))
         fit(model, train, choose, checkpoints, name, entry, params.seed)

@@ -99,6 +99,13 @@ def onnx_engine(model: Any) -> Forward:
 ENGINES: dict[str, Callable[[Any], Forward]] = {"tensorflow": tensorflow_engine, "onnxruntime": onnx_engine}
 
 
+def default_batch_size() -> int:
+    """Return how many pictures make a batch: on a CPU few, because one thread computes it, and many are in work."""
+    import tensorflow as tf
+
+    return 64 if tf.config.list_physical_devices("GPU") else 4
+
+
 def n_batches() -> int:
     """Return how many batches are computed side by side on the CPU."""
     return min(os.cpu_count() or 1, MAX_BATCHES)

@@ -88,7 +88,7 @@ class Finetune(Backbone):
 class Extract(Section):
     """`extract`: how pictures go through every network."""
 
-    batch_size: Annotated[int, Field(ge=1)] = 16
+    batch_size: Annotated[int, Field(ge=1)] | None = None
     engine: Literal["tensorflow", "onnxruntime"] = "tensorflow"
     flip: bool = False
 
