@@ -4,12 +4,13 @@
     python -m benchmarks.growth --pictures 1000 10000
 
 With `--rows` it makes a feature file of random class centres and noise, and runs ensemble, train and predict on it.
-With `--pictures` it makes pictures of noise (64 pixels a side) and runs link and extract (MobileNet at 32 pixels) on
-them. The stages run as DVC would run them, in a folder of their own; the table has seconds and peak memory of each
-stage's process.
+With `--pictures` it makes pictures of noise (64 pixels a side) and runs `dvc repro` on them (MobileNet at 32 pixels),
+and once more with nothing to do. The stages run in a folder of their own; the table has seconds and peak memory of each
+stage's process, and what `dvc repro` itself took besides.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ from stages.common.errors import UserError, run
 from stages.common.features import block_slices, create_features, text_array
 from stages.common.paths import FEATURES, MANIFEST
 from stages.common.tables import write_table
-from tools.workspace import ROOT, git
+from tools.workspace import ROOT, git, lay_out
 
 STAGES = ("ensemble", "train", "predict")
 
@@ -45,13 +46,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("demo/benchmark-growth"))
     arguments = parser.parse_args()
     if arguments.pictures:
-        print("| pictures | stage | seconds | peak memory, GiB |\n| --- | --- | --- | --- |")
+        print("| pictures | what | seconds | peak memory, GiB | on the disk, MB |\n| --- | --- | --- | --- | --- |")
     for n_pictures in arguments.pictures:
         folder = arguments.work / f"{n_pictures}"
-        make_pictures(folder, n_pictures)
-        for stage, *entry in (("link",), ("extract", "MobileNet")):
-            seconds, gib = measure(folder, stage, *entry)
-            print(f"| {n_pictures:,} | {stage} | {seconds:.0f} | {gib:.2f} |", flush=True)
+        make_pictures(folder, n_pictures, arguments.duplicates)
+        for what, seconds, gib in measure_repro(folder):
+            size = megabytes(folder, what)
+            print(f"| {n_pictures:,} | {what} | {seconds:.1f} | {gib:.2f} | {size} |", flush=True)
         shutil.rmtree(folder)
     if arguments.rows:
         print(
@@ -115,19 +116,86 @@ def make(folder: Path, n_rows: int, n_classes: int, n_features: int, duplicates:
         os.chdir(before)
 
 
-def make_pictures(folder: Path, n_pictures: int) -> None:
-    """Write a competition of noise: two classes, one test picture for ten training pictures."""
-    lay_out_stages(folder, {"MobileNet": {"weights": "random", "input_size": 32}})
+def make_pictures(folder: Path, n_pictures: int, duplicates: bool) -> None:
+    """Write a competition of noise in a repository: two classes, one test picture for ten training pictures."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+    def change(params: dict[str, Any]) -> None:
+        params["backbones"] = {"MobileNet": {"weights": "random", "input_size": 32}}
+        params["ensemble"] |= {} if duplicates else {"duplicates": None}
+
+    lay_out(folder, change)
     rng = np.random.default_rng(0)
     n_test = n_pictures // 11
     for split in ("train", "test"):
-        (folder / "data/raw" / split).mkdir(parents=True)
+        (folder / "data/raw" / split).mkdir(parents=True, exist_ok=True)
     for i in range(n_pictures):
         name = f"test/{i}.jpg" if i < n_test else f"train/{('cat', 'dog')[i % 2]}.{i}.jpg"
         pixels = rng.integers(256, size=(64, 64, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(folder / "data/raw" / name)
     sample = pd.DataFrame({"id": range(n_test), "label": 0.5})
     sample.to_csv(folder / "data/raw/sample_submission.csv", index=False)
+
+
+# Stands for `python` while DVC runs the stages, and writes down what each of them took.
+MEASURED_PYTHON = """#!{python}
+import json, os, subprocess, sys, time
+
+begin = time.perf_counter()
+process = subprocess.Popen([{python!r}, *sys.argv[1:]])
+_, status, usage = os.wait4(process.pid, 0)
+with open({log!r}, "a") as file:
+    stage = sys.argv[2].removeprefix("stages.")
+    print(json.dumps([stage, time.perf_counter() - begin, usage.ru_maxrss]), file=file)
+sys.exit(1 if status else 0)
+"""
+
+
+def measure_repro(folder: Path) -> list[tuple[str, float, float]]:
+    """Run `dvc repro` twice, and return what took how many seconds and GiB at its peak."""
+    programs, log = (folder / "measured").resolve(), (folder / "measured.jsonl").resolve()
+    programs.mkdir()
+    (programs / "python").write_text(MEASURED_PYTHON.format(python=sys.executable, log=str(log)))
+    (programs / "python").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    seconds, gib = [], []
+    for _ in range(2):
+        begin = time.perf_counter()
+        command = [str(Path(sys.executable).with_name("dvc")), "repro", "--quiet"]
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise UserError(f"dvc repro: failed in {folder}; see above")
+        seconds.append(time.perf_counter() - begin)
+        gib.append(usage.ru_maxrss * rss_unit() / 2**30)
+    stages = [json.loads(line) for line in log.read_text().splitlines()]
+    rows = [(stage, took, rss * rss_unit() / 2**30) for stage, took, rss in stages]
+    rows.append(("DVC itself, first run", seconds[0] - sum(took for _, took, _ in stages), gib[0]))
+    return [*rows, ("`dvc repro`, nothing to do", seconds[1], gib[1])]
+
+
+OUTPUTS = {
+    "link": ("data/train", "data/test", "data/manifest.csv"),
+    "extract": ("features/gap",),
+    "ensemble": ("features/ensemble.h5", "features/groups.csv"),
+    "train": ("models", "results"),
+    "predict": ("submissions",),
+    "DVC itself, first run": (".dvc",),
+}
+
+
+def megabytes(folder: Path, what: str) -> str:
+    """Return what the outputs of a stage take on the disk, hard links counted here and in DVC's cache."""
+    if what not in OUTPUTS:
+        return ""
+    used = subprocess.run(
+        ["du", "--summarize", "--total", "--block-size=1000", *OUTPUTS[what]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return f"{int(used.stdout.split()[-2]) / 1000:.1f}"
 
 
 def lay_out_stages(folder: Path, backbones: dict[str, dict[str, Any]], **sections: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from stages.common import backbones, dense, images, tuning
+from stages.common import backbones, dense, engines, images, tuning
 from stages.common.backbones import Network, check_entries, make_deterministic, save_tuned, tuned_weights
 from stages.common.competition import read_competition, read_manifest
 from stages.common.dense import DenseHead, loss_and_hit
@@ -74,7 +74,7 @@ def main() -> None:
         f"{len(train.files):,} pictures; {len(choose.files):,} more choose the epoch"
     )
 
-    modules = [backbones, dense, images, tuning, sys.modules[__name__]]
+    modules = [backbones, dense, engines, images, tuning, sys.modules[__name__]]
     values = [entry.model_dump_json(), str(params.seed), rows.to_csv()]
     fingerprint = network.fingerprint(modules, *(value.encode() for value in values))
     partial = PartialRows(PARTIAL / f"finetune-{name}.rows", network.n_features, fingerprint)
@@ -88,15 +88,17 @@ def main() -> None:
         fit(model, train, choose, checkpoints, name, entry, params.seed)
         checkpoints.load(model, checkpoints.best)
         write_curves(name, checkpoints.curves, checkpoints.best)
-        save_tuned(network, tuned_weights(name), list(rows["md5"]))
+        # What it started from may have been fine-tuned before.
+        save_tuned(network, tuned_weights(name), {*rows["md5"], *network.seen})
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"{name} keeps {max(checkpoints.n_epochs, 0)} whole epochs; `dvc repro` goes on from there"
         ) from None
+    else:
+        checkpoints.remove()
+        partial.remove()
     finally:
         partial.close()
-    checkpoints.remove()
-    partial.remove()
 
 
 def use_mixed_precision(entry: Finetune) -> bool:
@@ -206,6 +208,11 @@ def fit(
         Its values.
     seed : int
         Seed of the order of pictures, of augmentation and of dropout.
+
+    Raises
+    ------
+    UserError
+        If the loss is no number any more.
     """
     if checkpoints.n_epochs >= 0:
         print(f"{name}: going on after epoch {checkpoints.n_epochs} of an interrupted run")
@@ -225,6 +232,11 @@ def fit(
                 progress.add(len(label))
             loss, accuracy = (sums / len(train.files)).tolist()
             scores = {"loss": loss, "accuracy": accuracy} | evaluate(model, choose)
+            if not np.isfinite(list(scores.values())).all():
+                raise UserError(
+                    f"params.yaml: finetune.{name}.learning_rate: with {entry.learning_rate:g} the loss is no number "
+                    f"after epoch {epoch}; lower it"
+                )
             checkpoints.add(model, scores)
             progress.say(f"epoch {epoch}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.items()))
         progress.total = progress.done  # No epoch is left, also if it stopped early.

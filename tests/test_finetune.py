@@ -140,6 +140,10 @@ def test_what_does_not_fit_is_one_line(project: Path, run_module: Callable[..., 
     small = Network("Small", Backbone(weights="random", **SMALL))
     small.base.save_weights(WEIGHTS / "small.weights.h5")
     cases = {
+        "rate": (
+            {**FROM_SCRATCH, "learning_rate": 10, "optimizer": "sgd", "epochs": 9},
+            "finetune.A.learning_rate: with 10",
+        ),
         "weights": ({"weights": "small.weights.h5", "backbone": "VGG16"}, "does not fit VGG16 (finetune.A.weights)"),
         "imagenet": ({"weights": "imagenet", **SMALL}, "SmallConvNet has no ImageNet weights"),
         "held_out": ({**FROM_SCRATCH, "held_out": 0.9}, "finetune.A.held_out: found 0.9, which leaves 4 of 40"),
@@ -340,7 +344,7 @@ def test_half_precision_trains_and_writes_whole_weights(project: Path, run_modul
 
 def test_the_list_of_seen_pictures_survives_a_rename(project: Path) -> None:
     network = Network("Small", Backbone(weights="random", **SMALL))
-    save_tuned(network, project / "weights/mine.weights.h5", ["b" * 32, "a" * 32])
+    save_tuned(network, project / "weights/mine.weights.h5", {"b" * 32, "a" * 32})
     again = Network("Other", Backbone(weights="mine.weights.h5", **SMALL))
     assert again.seen == {"a" * 32, "b" * 32}
     for weights, others in zip(network.base.get_weights(), again.base.get_weights(), strict=True):

@@ -227,7 +227,7 @@ def tuned_weights(name: str) -> Path:
     return TUNED / f"{name}.weights.h5"
 
 
-def save_tuned(network: Network, path: Path, seen: list[str]) -> None:
+def save_tuned(network: Network, path: Path, seen: set[str]) -> None:
     """Write a fine-tuned network's weights, and the MD5 of every picture whose label they know."""
     with atomic_path(path) as partial:
         with_suffix = partial.with_suffix(".weights.h5")  # Keras wants its own suffix on what it writes.

@@ -1,0 +1,98 @@
+"""What the way of resizing pictures costs in log loss.
+
+    python -m benchmarks.resize --raw data/raw --weights xception.weights.h5
+
+Extracts the features of a competition's training pictures once for each way, and trains both heads on the same folds.
+The pipeline's own way is the first; Keras's old default was nearest-neighbour, and `tf.image.resize` does not
+antialias.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from stages.common.backbones import Network, make_deterministic
+from stages.common.competition import find_competition
+from stages.common.engines import default_batch_size, one_thread_a_batch
+from stages.common.errors import run
+from stages.common.folds import assign_folds
+from stages.common.images import read_linked_picture
+from stages.common.params import Backbone, Data, Train
+from stages.common.progress import N_WORKERS, Progress, map_ahead
+from stages.common.scores import Scores
+from stages.train import fit_folds
+
+SEED = 2017
+
+
+def main() -> None:
+    """Extract and judge in every way, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.resize")
+    parser.add_argument("--raw", type=Path, required=True, help="a competition's folder")
+    parser.add_argument("--weights", type=Path, required=True, help="a weights file of --backbone")
+    parser.add_argument("--backbone", default="Xception", help="default: %(default)s")
+    arguments = parser.parse_args()
+    one_thread_a_batch()
+    make_deterministic(SEED)
+    network = Network(arguments.backbone, Backbone(weights=str(arguments.weights.resolve())))
+    network.compile()
+    found = find_competition(arguments.raw, Data(raw=str(arguments.raw)))
+    pictures = found.pictures[found.pictures["split"] == "train"]
+    class_names = found.competition.class_names
+    label = pictures["class"].map({name: i for i, name in enumerate(class_names)}).to_numpy(np.int64)
+    fold = assign_folds(label, 5, SEED)
+    ways: dict[str, Callable[[Path], np.ndarray]] = {
+        "bilinear, antialiased (the pipeline's)": lambda path: read_linked_picture(path, network.input_size),
+        "bicubic, antialiased": lambda path: resized(path, network.input_size, Image.Resampling.BICUBIC),
+        "bilinear, not antialiased": lambda path: not_antialiased(path, network.input_size),
+        "nearest-neighbour": lambda path: resized(path, network.input_size, Image.Resampling.NEAREST),
+    }
+    print("| resizing | dense head, log loss | logistic head, log loss |\n| --- | --- | --- |")
+    for way, read in ways.items():
+        features = extract(network, [arguments.raw / file for file in pictures["file"]], read)
+        losses = []
+        for options in (Train(), Train(head="logistic")):
+            blends, _ = fit_folds(
+                options, {"all": slice(0, features.shape[1])}, features, label, fold, len(class_names), SEED
+            )
+            scores = Scores(len(class_names))
+            for k, blend in enumerate(blends):
+                scores.add(label[fold == k], blend.predict_proba(features[fold == k]))
+            losses.append(scores.result()["log_loss"])
+        print(f"| {way} | {losses[0]:.4f} | {losses[1]:.4f} |", flush=True)
+
+
+def extract(network: Network, paths: list[Path], read: Callable[[Path], np.ndarray]) -> np.ndarray:
+    """Return the features of all pictures, shape (n_pictures, n_features)."""
+    size = default_batch_size()
+
+    def features(start: int) -> np.ndarray:
+        return network.features(np.stack([read(path) for path in paths[start : start + size]]))
+
+    rows = []
+    with Progress(len(paths), "Extracting") as progress:
+        for some in map_ahead(features, range(0, len(paths), size), n_ahead=N_WORKERS):
+            rows.append(some)
+            progress.add(len(some))
+    return np.concatenate(rows)
+
+
+def resized(path: Path, size: int, filter_: Image.Resampling) -> np.ndarray:
+    """Return a picture resized by one of Pillow's filters, without decoding at a smaller scale first."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((size, size), filter_))
+
+
+def not_antialiased(path: Path, size: int) -> np.ndarray:
+    """Return a picture resized as `tf.image.resize` and `image_dataset_from_directory` do it."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"), np.float32)
+    return np.asarray(tf.image.resize(pixels, (size, size))).round().astype(np.uint8)
+
+
+if __name__ == "__main__":
+    run(main)
