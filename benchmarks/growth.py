@@ -52,7 +52,7 @@ def main() -> None:
         make_pictures(folder, n_pictures, arguments.duplicates)
         for what, seconds, gib in measure_repro(folder):
             size = megabytes(folder, what)
-            print(f"| {n_pictures:,} | {what} | {seconds:.1f} | {gib:.2f} | {size} |", flush=True)
+            print(f"| {n_pictures:,} | {what} | {seconds:.1f} | {gib} | {size} |", flush=True)
         shutil.rmtree(folder)
     if arguments.rows:
         print(
@@ -63,9 +63,9 @@ def main() -> None:
             folder = arguments.work / f"{n_rows}-{n_classes}"
             make(folder, n_rows, n_classes, arguments.features, arguments.duplicates)
             for stage in STAGES:
-                seconds, gib = measure(folder, stage)
+                seconds, peak = measure(folder, stage)
                 print(
-                    f"| {n_rows:,} | {n_classes:,} | {arguments.features:,} | {stage} | {seconds:.0f} | {gib:.2f} |",
+                    f"| {n_rows:,} | {n_classes:,} | {arguments.features:,} | {stage} | {seconds:.0f} | {peak:.2f} |",
                     flush=True,
                 )
             shutil.rmtree(folder)
@@ -151,27 +151,24 @@ sys.exit(1 if status else 0)
 """
 
 
-def measure_repro(folder: Path) -> list[tuple[str, float, float]]:
-    """Run `dvc repro` twice, and return what took how many seconds and GiB at its peak."""
+def measure_repro(folder: Path) -> list[tuple[str, float, str]]:
+    """Run `dvc repro` twice, and return what took how many seconds, and GiB at its peak if it is a stage."""
     programs, log = (folder / "measured").resolve(), (folder / "measured.jsonl").resolve()
     programs.mkdir()
     (programs / "python").write_text(MEASURED_PYTHON.format(python=sys.executable, log=str(log)))
     (programs / "python").chmod(0o755)
     environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-    seconds, gib = [], []
+    seconds = []
     for _ in range(2):
         begin = time.perf_counter()
         command = [str(Path(sys.executable).with_name("dvc")), "repro", "--quiet"]
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
+        if subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
             raise UserError(f"dvc repro: failed in {folder}; see above")
         seconds.append(time.perf_counter() - begin)
-        gib.append(usage.ru_maxrss * rss_unit() / 2**30)
     stages = [json.loads(line) for line in log.read_text().splitlines()]
-    rows = [(stage, took, rss * rss_unit() / 2**30) for stage, took, rss in stages]
-    rows.append(("DVC itself, first run", seconds[0] - sum(took for _, took, _ in stages), gib[0]))
-    return [*rows, ("`dvc repro`, nothing to do", seconds[1], gib[1])]
+    rows = [(stage, took, f"{rss * rss_unit() / 2**30:.2f}") for stage, took, rss in stages]
+    rows.append(("DVC itself, first run", seconds[0] - sum(took for _, took, _ in stages), ""))
+    return [*rows, ("`dvc repro`, nothing to do", seconds[1], "")]
 
 
 OUTPUTS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common import backbones, engines, features, images
+from stages.common import backbones, engines, features, images, small_convnet
 from stages.common.backbones import Network, check_entries, make_deterministic
 from stages.common.competition import read_competition, read_manifest
 from stages.common.engines import default_batch_size, one_thread_a_batch
@@ -32,9 +32,9 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     if name not in params.backbones:
         raise UserError(f"stages.extract: found {sys.argv[1:]}; give one of {', '.join(params.backbones)}")
-    check_entries(params)
     one_thread_a_batch()
     make_deterministic(params.seed)
+    check_entries(params)
     network = Network(name, params.backbones[name])
 
     manifest = read_manifest()
@@ -118,8 +118,9 @@ def extract(network: Network, raw: Path, files: list[str], partial: PartialRows,
 
 def _fingerprint(network: Network, options: Extract) -> str:
     """Identify everything that the features depend on: pictures, network, weights, parameters, code."""
-    modules = [backbones, engines, features, images, sys.modules[__name__]]
-    return network.fingerprint(modules, MANIFEST.read_bytes(), repr(options).encode())
+    modules = [backbones, engines, features, images, small_convnet, sys.modules[__name__]]
+    size = options.batch_size or default_batch_size()
+    return network.fingerprint(modules, MANIFEST.read_bytes(), repr((options, size)).encode())
 
 
 if __name__ == "__main__":

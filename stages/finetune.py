@@ -25,7 +25,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from stages.common import backbones, dense, engines, images, tuning
+from stages import extract as extract_module
+from stages.common import backbones, dense, engines, features, folds, images, small_convnet, tuning
+from stages.common import rows as rows_module
 from stages.common.backbones import Network, check_entries, make_deterministic, save_tuned, tuned_weights
 from stages.common.competition import read_competition, read_manifest
 from stages.common.dense import DenseHead, loss_and_hit
@@ -40,7 +42,7 @@ from stages.common.progress import N_WORKERS, Progress, map_ahead
 from stages.common.quiet_keras import keras
 from stages.common.rows import Rows, TrainingData
 from stages.common.tables import write_table
-from stages.common.tuning import Checkpoints, first_trained_layer, reseed, training_model
+from stages.common.tuning import Checkpoints, first_trained_layer, is_trainable, reseed, training_model
 from stages.extract import extract
 
 # Of the pictures that are not held out, this share of every class chooses the best epoch; the others train.
@@ -53,10 +55,11 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     if name not in params.finetune:
         raise UserError(f"stages.finetune: found {sys.argv[1:]}; give one of {', '.join(params.finetune) or '(none)'}")
+    make_deterministic(params.seed)
     check_entries(params)
     entry = params.finetune[name]
-    make_deterministic(params.seed)
-    if use_mixed_precision(entry):
+    mixed = use_mixed_precision(entry)
+    if mixed:
         keras.mixed_precision.set_global_policy("mixed_float16")
     network = Network(name, entry, section="finetune")
     first_layer = first_trained_layer(network.base, name, entry)
@@ -67,18 +70,19 @@ def main() -> None:
         Pictures(Path(params.data.raw), list(rows["file"][part]), label[part], network.input_size, entry.batch_size)
         for part in (~chooses, chooses)
     )
-    with_weights = [layer.name for layer in network.base.operations if getattr(layer, "weights", [])]
-    trained = [layer.name for layer in network.base.operations[first_layer:] if getattr(layer, "weights", [])]
+    trainable = [is_trainable(step) for step in network.base.operations]
     print(
-        f"{name}: training {len(trained)} of {len(with_weights)} layers that have weights, from {trained[0]} on, with "
-        f"{len(train.files):,} pictures; {len(choose.files):,} more choose the epoch"
+        f"{name}: training {sum(trainable[first_layer:])} of {sum(trainable)} layers, from "
+        f"{network.base.operations[first_layer:][trainable[first_layer:].index(True)].name} on, with "
+        f"{len(train.files):,} pictures; {len(choose.files):,} more choose the epoch; computed in "
+        f"{network.base.compute_dtype}"
     )
 
-    modules = [backbones, dense, engines, images, tuning, sys.modules[__name__]]
-    values = [entry.model_dump_json(), str(params.seed), rows.to_csv()]
-    fingerprint = network.fingerprint(modules, *(value.encode() for value in values))
-    partial = PartialRows(PARTIAL / f"finetune-{name}.rows", network.n_features, fingerprint)
-    checkpoints = Checkpoints(PARTIAL / f"finetune-{name}", fingerprint)
+    modules = [backbones, dense, engines, extract_module, features, folds, images, rows_module, small_convnet, tuning]
+    values = [entry.model_dump_json(), str(mixed), str(params.seed), rows.to_csv(), str(chooses.tolist())]
+    fingerprint = network.fingerprint([*modules, sys.modules[__name__]], *(value.encode() for value in values))
+    partial = PartialRows(PARTIAL / f"finetune.{name}.rows", network.n_features, fingerprint)
+    checkpoints = Checkpoints(PARTIAL / f"finetune.{name}", fingerprint)
     try:
         head = None
         if entry.weights != "random":
@@ -130,10 +134,11 @@ def split(name: str, held_out: float, seed: int) -> tuple[pd.DataFrame, np.ndarr
     seen = ~hold_out(label, manifest["md5"].to_numpy(str), held_out, seed)
     rows = manifest[seen]
     chooses = hold_out(label[seen], rows["md5"].to_numpy(str), SHARE_OF_CHOICE, seed + 1)
-    if chooses.all() or not chooses.any():
+    if seen.all() or chooses.all() or not chooses.any():
         raise UserError(
-            f"params.yaml: finetune.{name}.held_out: found {held_out}, which leaves {len(rows):,} of {len(manifest):,} "
-            "training pictures, too few to train with and to choose the best epoch by; lower it, or bring more pictures"
+            f"params.yaml: finetune.{name}.held_out: found {held_out}, which holds out {len(manifest) - len(rows):,} "
+            f"of {len(manifest):,} training pictures, and leaves {chooses.sum():,} of the others to choose the best "
+            "epoch by; change it, or bring more pictures of every class"
         )
     return rows, chooses
 
@@ -153,7 +158,10 @@ def trained_head(partial: PartialRows, label: np.ndarray, n_classes: int, seed: 
     everything = Rows(features, np.ones(len(label), bool), slice(0, partial.n_columns))
     # The rows lie in the order of the manifest, by content: as good as shuffled.
     data = TrainingData(Train(batch_size=32), everything, label, np.full(len(label), -1), 1, n_classes, seed)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")  # Half precision is for the network.
     heads, _ = DenseHead.fit_folds(data, lambda _: None)
+    keras.config.set_dtype_policy(policy)
     return heads[0]
 
 
@@ -212,7 +220,7 @@ def fit(
     Raises
     ------
     UserError
-        If the loss is no number any more.
+        If a batch does not fit into memory, or the loss is no number any more.
     """
     if checkpoints.n_epochs >= 0:
         print(f"{name}: going on after epoch {checkpoints.n_epochs} of an interrupted run")
@@ -220,18 +228,26 @@ def fit(
     else:
         start = evaluate(model, choose)
         checkpoints.add(model, {"loss": float("nan"), "accuracy": float("nan"), **start})
+    import tensorflow as tf
+
     total, done = entry.epochs * len(train.files), checkpoints.n_epochs * len(train.files)
     with Progress(total, name, done=done) as progress:
         while checkpoints.n_epochs < entry.epochs and checkpoints.n_epochs - checkpoints.best < entry.patience:
             epoch = checkpoints.n_epochs + 1
             reseed(model, seed, epoch)
             sums = np.zeros(2)
-            for pictures, label in train.batches(np.random.default_rng([seed, epoch])):
-                targets = label[:, None] if model.output_shape[1] == 1 else label
-                sums += np.array(model.train_on_batch(pictures, targets)) * len(label)
-                progress.add(len(label))
-            loss, accuracy = (sums / len(train.files)).tolist()
-            scores = {"loss": loss, "accuracy": accuracy} | evaluate(model, choose)
+            try:
+                for pictures, label in train.batches(np.random.default_rng([seed, epoch])):
+                    targets = label[:, None] if model.output_shape[1] == 1 else label
+                    sums += np.array(model.train_on_batch(pictures, targets)) * len(label)
+                    progress.add(len(label))
+                loss, accuracy = (sums / len(train.files)).tolist()
+                scores = {"loss": loss, "accuracy": accuracy} | evaluate(model, choose)
+            except tf.errors.ResourceExhaustedError:
+                raise UserError(
+                    f"params.yaml: finetune.{name}.batch_size: found {entry.batch_size}, which is out of memory; set a "
+                    "smaller one, or a smaller input_size"
+                ) from None
             if not np.isfinite(list(scores.values())).all():
                 raise UserError(
                     f"params.yaml: finetune.{name}.learning_rate: with {entry.learning_rate:g} the loss is no number "

@@ -90,7 +90,7 @@ def folds_of_unseen(label: np.ndarray, group: np.ndarray, seen: np.ndarray, n_fo
         If fewer rows are left than there are folds.
     """
     unseen = ~np.isin(group, group[seen])
-    if unseen.sum() < max(n_folds, 2):
+    if seen.any() and len(np.unique(group[unseen])) < max(n_folds, 2):
         raise UserError(
             f"{ENSEMBLE}: fine-tuned networks have not seen {unseen.sum():,} of {len(label):,} training pictures, too "
             f"few to judge {n_folds} folds; raise held_out in the entries of finetune, or leave those networks out"

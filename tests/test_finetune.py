@@ -101,7 +101,7 @@ def test_only_the_last_block_changes_and_no_statistics_of_batch_normalisation() 
             {"train_from": "block14_sepconv_1"},
             "train_from: xception has no layer 'block14_sepconv_1'; nearest: block14_",
         ),
-        ({"train_from": "block14_sepconv2_act"}, "from 'block14_sepconv2_act' on, xception has no weights to train"),
+        ({"train_from": "block14_sepconv2_bn"}, "from 'block14_sepconv2_bn' on, xception has no weights to train"),
         ({"last_blocks": 99}, "last_blocks: found 99; xception has 13 blocks: set 1 to 13, or all"),
     ],
 )
@@ -124,6 +124,7 @@ def test_layers_that_are_not_there_are_named_with_the_nearest(values: dict[str, 
         ({"input_size": 0}, "finetune.A.input_size: found 0; input should be greater than or equal to 1"),
         ({"augment": {"shere": 1}}, "finetune.A.augment.shere: unknown key; did you mean shear?"),
         ({"last_block": 2}, "finetune.A.last_block: unknown key; did you mean last_blocks?"),
+        ({"optimizer": "adam", "momentum": 0.5}, "momentum is sgd's; leave it out with adam"),
         ({"train_from": "x", "last_blocks": 1}, "give train_from or last_blocks, not both"),
     ],
 )
@@ -145,8 +146,11 @@ def test_what_does_not_fit_is_one_line(project: Path, run_module: Callable[..., 
             "finetune.A.learning_rate: with 10",
         ),
         "weights": ({"weights": "small.weights.h5", "backbone": "VGG16"}, "does not fit VGG16 (finetune.A.weights)"),
-        "imagenet": ({"weights": "imagenet", **SMALL}, "SmallConvNet has no ImageNet weights"),
-        "held_out": ({**FROM_SCRATCH, "held_out": 0.9}, "finetune.A.held_out: found 0.9, which leaves 4 of 40"),
+        "imagenet": (
+            {"weights": "imagenet", **SMALL},
+            "finetune.A.weights: found imagenet, of which SmallConvNet has none",
+        ),
+        "network": ({"weights": "random"}, "finetune.A: unknown network 'A'"),
     }
     for entry, message in cases.values():
         set_params({"VGG16": {"weights": "random"}}, {"A": entry})
@@ -155,6 +159,16 @@ def test_what_does_not_fit_is_one_line(project: Path, run_module: Callable[..., 
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
         assert not tuned_weights("A").exists()
+
+
+def test_classes_of_one_picture_leave_nothing_to_judge_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number:032x}" for number in range(30)]
+    manifest = pd.DataFrame({"file": names, "md5": names, "class": names, "split": "train", "problem": ""})
+    monkeypatch.setattr(finetune, "read_manifest", lambda: manifest)
+    with pytest.raises(
+        UserError, match=r"finetune\.A\.held_out: found 0\.2, which holds out 0 of 30 training pictures"
+    ):
+        finetune.split("A", 0.2, 0)
 
 
 def test_hold_out_takes_its_share_of_every_class_and_keeps_equal_pictures_together() -> None:
@@ -167,6 +181,10 @@ def test_hold_out_takes_its_share_of_every_class_and_keeps_equal_pictures_togeth
             assert np.mean(held_out[label == k]) == pytest.approx(share, abs=0.05)
         assert not set(content[held_out]) & set(content[~held_out])
     assert (many | ~few).all()
+    # Also over many small classes, none of which has a fifth of a picture to spare; the only one of a class stays.
+    pairs = hold_out(np.arange(2000) // 2, np.arange(2000).astype(str), 0.2, 7)
+    assert np.mean(pairs) == pytest.approx(0.2, abs=0.03)
+    assert not hold_out(np.arange(50), np.arange(50).astype(str), 0.5, 7).any()
     assert (hold_out(label, content, 0.2, 8) != few).any()
 
 
@@ -337,9 +355,21 @@ def test_half_precision_trains_and_writes_whole_weights(project: Path, run_modul
     link.main()
     done = run_module("stages.finetune", "Half")
     assert done.returncode == 0, done.stderr
+    assert "computed in float16" in done.stdout
     network = Network("Half", Backbone(weights="tuned/Half.weights.h5", **SMALL))
     assert {weights.dtype for weights in network.base.get_weights()} == {np.dtype(np.float32)}
     assert np.isfinite(pd.read_csv(CURVES / "Half.csv")["val_loss"]).all()
+
+
+def test_a_tuned_network_of_another_kind_is_refused_before_it_is_trained(
+    project: Path, run_module: Callable[..., Any]
+) -> None:
+    draw_competition(project / "data/raw", 40, 4)
+    link.main()
+    set_params({"VGG16": {"weights": "tuned/A.weights.h5"}}, {"A": FROM_SCRATCH})
+    done = run_module("stages.finetune", "A")
+    assert done.returncode == 1
+    assert "backbones.VGG16: VGG16 can't take weights/tuned/A.weights.h5, which will be SmallConvNet's" in done.stderr
 
 
 def test_the_list_of_seen_pictures_survives_a_rename(project: Path) -> None:

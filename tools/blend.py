@@ -136,8 +136,8 @@ def _probabilities(experiment: str, path: Path, competition: Competition, ids: p
     missing = ids.difference(table.index)
     if len(missing):
         raise UserError(
-            f"tools.blend: {experiment}: {path} has no row for {listed(missing)}; experiments with the same pictures "
-            "and the same train.folds can be blended"
+            f"tools.blend: {experiment}: {path} has no row for {listed(missing)}; experiments with the same pictures, "
+            "the same train.folds and the same finetune entries can be blended"
         )
     return proba_of_rows(competition, table.loc[ids].reset_index())
 

@@ -22,7 +22,7 @@ import PIL
 
 from stages.common.engines import ENGINES, OutOfMemory
 from stages.common.errors import UserError, one_line
-from stages.common.files import atomic_path
+from stages.common.files import atomic_path, require_room
 from stages.common.params import Backbone, Params
 from stages.common.paths import TUNED, WEIGHTS
 from stages.common.quiet_keras import keras
@@ -80,7 +80,9 @@ class Network:
         self.preprocess = _preprocessing(self.application)
         self.input_size = entry.input_size or _published_size(self.application)
         self.pooling = None if entry.pooling == "flatten" else entry.pooling
+        policy = keras.config.dtype_policy()
         keras.utils.clear_session()  # Layers without names of their own are counted, and from one.
+        keras.config.set_dtype_policy(policy)
         self.base = self.model = self._load(key, entry)
         if self.pooling is None:
             self.model = keras.Model(self.base.inputs, keras.layers.Flatten()(self.base.output), name=self.base.name)
@@ -96,7 +98,8 @@ class Network:
     def features(self, pictures: np.ndarray) -> np.ndarray:
         """Turn pictures into features; `compile` comes first. May be called from several threads.
 
-        A batch that does not fit into the device's memory is halved until it does, and so are all that come after it.
+        A batch that does not fit into the device's memory is halved until it does, and so are all that come after it:
+        the features are the same but for the rounding of the last digits.
 
         Parameters
         ----------
@@ -133,11 +136,13 @@ class Network:
 
     def fingerprint(self, modules: list[ModuleType], *values: bytes) -> str:
         """Identify everything that a result depends on: network, weights, the code of modules, versions, and values."""
+        import tensorflow as tf
+
         digest = hashlib.sha256()
         for weights in self.model.get_weights():
             digest.update(np.ascontiguousarray(weights).data)
         code = [inspect.getsource(module) for module in modules]
-        versions = [keras.__version__, keras.backend.backend(), np.__version__, PIL.__version__, h5py.__version__]
+        versions = [keras.__version__, tf.__version__, np.__version__, PIL.__version__, h5py.__version__]
         digest.update(repr([self.model.name, self.input_size, self.pooling, code, versions]).encode())
         for value in values:
             digest.update(hashlib.sha256(value).digest())
@@ -168,6 +173,11 @@ class Network:
 
     def _load_imagenet(self, key: str) -> Any:
         """Load Keras's own ImageNet weights, from its cache folder or by its download."""
+        if self.application is SmallConvNet:
+            raise UserError(
+                f"params.yaml: {key}.weights: found imagenet, of which SmallConvNet has none; accepted: random, or a "
+                "file of its own weights"
+            )
         file_utils = keras.src.utils.file_utils
         wanted: dict[str, Any] = {}
         get_file = file_utils.get_file
@@ -206,18 +216,26 @@ def check_entries(params: Params) -> None:
         With a line for every entry whose network is not known or whose input size is below what the network takes.
     """
     problems: list[str] = []
-    made_later = {tuned_weights(name) for name in params.finetune}
-    for name, entry in params.backbones.items():
-        try:
-            application = _application(f"backbones.{name}", entry.backbone or name)
-            if entry.input_size is not None:
-                Network(name, entry.model_copy(update={"weights": "random"}))
-            if entry.weights in ("imagenet", "random") or WEIGHTS / entry.weights in made_later:
+    networks: dict[Path, str] = {}  # Of the weights files that are not there yet.
+    for section, entries in (("finetune", params.finetune), ("backbones", params.backbones)):
+        for name, entry in entries.items():
+            key, weights, network = f"{section}.{name}", WEIGHTS / entry.weights, entry.backbone or name
+            try:
+                _application(key, network)
+                if entry.input_size is not None:
+                    Network(name, entry.model_copy(update={"weights": "random"}), section)
+            except UserError as error:
+                problems += error.problems
                 continue
-            if not (WEIGHTS / entry.weights).is_file():
-                problems.append(_missing_file(f"backbones.{name}", WEIGHTS / entry.weights, application.__name__))
-        except UserError as error:
-            problems += error.problems
+            if section == "finetune":
+                networks[tuned_weights(name)] = network
+            if weights in networks and networks[weights] != network:
+                problems.append(
+                    f"params.yaml: {key}: {network} can't take {weights}, which will be {networks[weights]}'s; set "
+                    f"backbone: {networks[weights]}"
+                )
+            elif entry.weights not in ("imagenet", "random") and weights not in networks and not weights.is_file():
+                problems.append(_missing_file(key, weights, network))
     if problems:
         raise UserError(problems)
 
@@ -229,10 +247,14 @@ def tuned_weights(name: str) -> Path:
 
 def save_tuned(network: Network, path: Path, seen: set[str]) -> None:
     """Write a fine-tuned network's weights, and the MD5 of every picture whose label they know."""
+    require_room(path, 4 * network.base.count_params() + 32 * len(seen))
     with atomic_path(path) as partial:
         with_suffix = partial.with_suffix(".weights.h5")  # Keras wants its own suffix on what it writes.
-        network.base.save_weights(with_suffix)
-        with_suffix.rename(partial)
+        try:
+            network.base.save_weights(with_suffix)
+            with_suffix.rename(partial)
+        finally:
+            with_suffix.unlink(missing_ok=True)
         with h5py.File(partial, "a") as file:
             file["seen"] = np.array(sorted(seen), "S32")
 
@@ -281,6 +303,8 @@ def _load_file(model: Any, file: Path, key: str, network: str) -> None:
     if not file.is_file():
         raise UserError(_missing_file(key, file, network))
     try:
+        if file.suffix != ".h5":
+            raise ValueError(f"its suffix is {file.suffix!r} instead of .weights.h5 or .h5")
         with warnings.catch_warnings():
             # Keras warns once for every layer that a file lacks, hundreds of lines, before it raises.
             warnings.simplefilter("ignore")

@@ -68,6 +68,8 @@ class DenseHead:
         sizes = layer_sizes(data.options, data.rows.n_features, data.n_classes)
         n_weights = sum(n_in * n_out for n_in, n_out in sizes)
         n_stacked = max(1, MEMORY_BYTES // (BYTES_PER_WEIGHT * n_weights))
+        if data.options.optimizer == "adafactor":  # It averages over the columns of a kernel, and so over heads.
+            n_stacked = 1
         heads: list[Head] = []
         curves: list[Curves] = []
         for first in range(0, data.n_folds, n_stacked):
@@ -225,7 +227,7 @@ class Stack:
         """
         kinds = {"": self.trains, "val_": self.judges, "choose_": self.chooses}
         sums = {f"{kind}{name}": np.zeros(self.n_heads) for kind in kinds for name in ("loss", "accuracy")}
-        n_at_once = max(1, BLOCK_BYTES // (4 * weights[-1].size))
+        n_at_once = max(1, BLOCK_BYTES // (4 * max(bias.size for bias in weights[1::2])))
         for all_features, all_numbers in self.data.rows.blocks():
             for start in range(0, len(all_numbers), n_at_once):
                 features, numbers = (array[start : start + n_at_once] for array in (all_features, all_numbers))

@@ -25,7 +25,7 @@ from stages.common.errors import UserError, one_line
 Forward = Callable[[np.ndarray], np.ndarray]
 
 # Batches in work at once on a CPU, however many cores there are: each holds its activations in memory.
-MAX_BATCHES = 8
+MAX_BATCHES = 32
 
 
 class OutOfMemory(Exception):  # noqa: N818 - it names what happened
@@ -40,7 +40,7 @@ def tensorflow_engine(model: Any) -> Forward:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    signature = [tf.TensorSpec(shape, tf.float32) for shape in [model.input_shape]]
+    signature = [tf.TensorSpec(model.input_shape, tf.float32)]
     graph = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature)
     forward = convert_variables_to_constants_v2(graph.get_concrete_function())
     # A GPU computes one batch at a time, and holds the activations of one.
@@ -49,7 +49,7 @@ def tensorflow_engine(model: Any) -> Forward:
     def compute(inputs: np.ndarray) -> np.ndarray:
         try:
             with slots:
-                return np.asarray(forward(tf.constant(inputs))[0])
+                return np.asarray(forward(tf.constant(inputs))[0], np.float32)
         except tf.errors.ResourceExhaustedError:
             raise OutOfMemory from None
 
@@ -116,5 +116,5 @@ def one_thread_a_batch() -> None:
     import tensorflow as tf
 
     with contextlib.suppress(RuntimeError):  # It has begun to compute, in a process that does more than extract.
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // MAX_BATCHES))
+        tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(n_batches())

@@ -240,8 +240,7 @@ class PartialRows:
             except BlockingIOError:
                 file.close()
                 raise UserError(
-                    f"{self.path}: in use by another extraction of {self.path.stem}; wait for it or stop it, then run "
-                    "this again"
+                    f"{self.path}: in use by another run; wait for it or stop it, then run this again"
                 ) from None
             except FileNotFoundError:
                 pass

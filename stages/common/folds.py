@@ -32,8 +32,11 @@ def hold_out(label: np.ndarray, content: np.ndarray, share: float, seed: int) ->
     by_class = shuffled[np.argsort(label[first_rows][shuffled], kind="stable")]
     _, first, counts = np.unique(label[first_rows][by_class], return_index=True, return_counts=True)
     place = np.arange(len(by_class)) - np.repeat(first, counts)
+    # A random offset a class makes the share right over many small classes, too. The only picture of a class is needed
+    # to learn it.
+    offset = np.where(counts > 1, np.random.default_rng(seed).random(len(counts)), np.inf)
     held_out = np.empty(len(by_class), bool)
-    held_out[by_class] = (place + 0.5) / np.repeat(counts, counts) < share
+    held_out[by_class] = place + np.repeat(offset, counts) < share * np.repeat(counts, counts)
     return held_out[picture]
 
 

@@ -79,9 +79,11 @@ class Finetune(Backbone):
     mixed_precision: bool | None = None
 
     @model_validator(mode="after")
-    def _one_way_to_say_where(self) -> "Finetune":
+    def _fits_together(self) -> "Finetune":
         if self.train_from is not None and self.last_blocks is not None:
             raise ValueError("give train_from or last_blocks, not both")
+        if "momentum" in self.model_fields_set and self.optimizer != "sgd":
+            raise ValueError(f"momentum is sgd's; leave it out with {self.optimizer}")
         return self
 
 

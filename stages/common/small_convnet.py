@@ -6,7 +6,6 @@ pictures of 32 to 150 pixels. It has the signature of the networks of `keras.app
 
 from typing import Any
 
-from stages.common.errors import UserError
 from stages.common.quiet_keras import keras
 
 
@@ -21,13 +20,11 @@ def SmallConvNet(  # noqa: N802 - named as in keras.applications
 
     Raises
     ------
-    UserError
-        If it is asked for ImageNet weights, of which there are none.
     ValueError
-        If the pictures are too small to pool three times.
+        If it is asked for weights, of which none are published, or the pictures are too small to pool three times.
     """
     if weights is not None:
-        raise UserError("params.yaml: SmallConvNet has no ImageNet weights; accepted: random, or a file of its weights")
+        raise ValueError("SmallConvNet has no published weights")
     if min(input_shape[:2]) < 8:
         raise ValueError("Input size must be at least 8x8")
     inputs = outputs = keras.Input(input_shape)

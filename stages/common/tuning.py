@@ -7,11 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from stages.common.backbones import Network
 from stages.common.dense import DenseHead
 from stages.common.errors import UserError
+from stages.common.features import atomic_hdf5
 from stages.common.files import write_text
 from stages.common.params import Augment, Finetune
 from stages.common.quiet_keras import keras
@@ -45,7 +47,7 @@ def first_trained_layer(model: Any, name: str, entry: Finetune) -> int:
                 f"{', '.join(near)}; name one of its {len(names)} layers"
             )
         first = names.index(entry.train_from)
-        if not any(getattr(step, "weights", []) for step in model.operations[first:]):
+        if not any(map(is_trainable, model.operations[first:])):
             raise UserError(
                 f"params.yaml: finetune.{name}.train_from: from {entry.train_from!r} on, {model.name} has no weights "
                 f"to train; name an earlier layer, such as {names[block_starts(model)[-1]]}"
@@ -61,6 +63,11 @@ def first_trained_layer(model: Any, name: str, entry: Finetune) -> int:
             f"to {len(starts)}, or all"
         )
     return starts[-n_blocks]
+
+
+def is_trainable(step: Any) -> bool:
+    """Return whether fine-tuning may change a layer: whether it has weights and is no batch normalisation."""
+    return bool(getattr(step, "weights", [])) and not isinstance(step, keras.layers.BatchNormalization)
 
 
 def block_starts(model: Any) -> list[int]:
@@ -122,13 +129,14 @@ def training_model(network: Network, entry: Finetune, first_layer: int, head: De
     for i, step in enumerate(network.base.operations):
         if isinstance(step, keras.layers.Layer):
             # A batch normalisation that is not trainable stays in inference mode, too.
-            step.trainable = i >= first_layer and not isinstance(step, keras.layers.BatchNormalization)
+            step.trainable = i >= first_layer and is_trainable(step)
     inputs = keras.Input((network.input_size, network.input_size, 3))
     preprocess = keras.layers.Lambda(network.preprocess, arguments={"data_format": "channels_last"})
     outputs = preprocess(augmentation(entry.augment)(inputs))
     outputs = network.model(outputs)
     if head is not None:
-        outputs = keras.layers.Normalization(mean=head.mean, variance=head.scale**2, dtype="float32")(outputs)
+        # Keras's Normalization would never divide by less than 1e-7.
+        outputs = keras.layers.Rescaling(1 / head.scale, -head.mean / head.scale, dtype="float32")(outputs)
     outputs = keras.layers.Dropout(entry.dropout)(outputs)
     # float32 also where the rest is computed in half precision: the loss needs it.
     output = keras.layers.Dense(1 if n_classes == 2 else n_classes, dtype="float32")
@@ -169,6 +177,11 @@ def reseed(model: Any, seed: int, epoch: int) -> None:
         variable.assign([(seed + number) % 2**32, epoch])
 
 
+def variables_of(model: Any) -> list[Any]:
+    """Return all that training changes: weights, the state of random numbers, and the optimizer's."""
+    return [*model.variables, *model.optimizer.variables]
+
+
 def best_epoch(curves: dict[str, list[float]]) -> int:
     """Return the epoch with the least log loss on the pictures that choose; 0 is before any training."""
     return int(np.argmin(curves["val_loss"]))
@@ -205,7 +218,7 @@ class Checkpoints:
         if state.get("fingerprint") == fingerprint:
             self.curves, self.best = state["curves"], state["best"]
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            self.remove()
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -215,23 +228,28 @@ class Checkpoints:
 
     def add(self, model: Any, scores: dict[str, float]) -> None:
         """Keep the model after one more epoch."""
-        for name, value in scores.items():
-            self.curves.setdefault(name, []).append(value)
-        self.best = best_epoch(self.curves)
-        model.save_weights(self._path(self.n_epochs))
-        state = {"fingerprint": self.fingerprint, "curves": self.curves, "best": self.best}
+        curves = {name: [*self.curves.get(name, []), value] for name, value in scores.items()}
+        epoch, best = self.n_epochs + 1, best_epoch(curves)
+        with atomic_hdf5(self._path(epoch)) as file:
+            for number, variable in enumerate(variables_of(model)):
+                file[str(number)] = np.asarray(variable)
+        state = {"fingerprint": self.fingerprint, "curves": curves, "best": best}
         write_text(self.folder / "state.json", json.dumps(state))
-        for path in self.folder.glob("*.weights.h5"):
+        self.curves, self.best = curves, best
+        for path in self.folder.glob("*.h5"):
             if path not in (self._path(self.n_epochs), self._path(self.best)):
                 path.unlink()
 
     def load(self, model: Any, epoch: int) -> None:
         """Bring the model back to what it was after an epoch, the last or the best."""
-        model.load_weights(self._path(epoch))
+        with h5py.File(self._path(epoch), "r") as file:
+            for number, variable in enumerate(variables_of(model)):
+                variable.assign(file[str(number)][()])
 
     def remove(self) -> None:
-        """Delete all: the run is over."""
-        shutil.rmtree(self.folder)
+        """Delete all: the state first, so that a kill in between leaves nothing that is taken for whole."""
+        (self.folder / "state.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch}.weights.h5"
+        return self.folder / f"epoch-{epoch}.h5"
