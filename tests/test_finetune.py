@@ -321,7 +321,8 @@ run(finetune.main)
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
 def test_a_killed_run_goes_on_to_the_same_bytes(how: str, project: Path, run_module: Callable[..., Any]) -> None:
     draw_competition(project / "data/raw", 60, 4)
-    Network("Small", Backbone(weights="random", **SMALL)).base.save_weights(WEIGHTS / "small.weights.h5")
+    before = "f" * 32  # The picture that it was fine-tuned with before.
+    save_tuned(Network("Small", Backbone(weights="random", **SMALL)), WEIGHTS / "small.weights.h5", {before})
     entry = {**SMALL, "weights": "small.weights.h5", "epochs": 4, "learning_rate": 0.01}
     set_params({"Small": {**SMALL, "weights": "random"}}, {"Tuned": entry})
     link.main()
@@ -338,6 +339,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(how: str, project: Path, run_mod
     assert resumed.returncode == 0, resumed.stderr
     assert "going on after epoch 2 of an interrupted run" in resumed.stdout
     assert not list(Path("features/partial").iterdir())
+    assert before in read_seen(tuned_weights("Tuned"))
     bytes_of_both = [path.read_bytes() for path in results]
     for path in results:
         path.unlink()

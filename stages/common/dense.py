@@ -201,7 +201,7 @@ class Stack:
             if options.patience is None:
                 continue
             for head in range(self.n_heads):
-                if waited[head] < options.patience and scores["choose_loss"][head] < least[head]:
+                if epoch == 0 or (waited[head] < options.patience and scores["choose_loss"][head] < least[head]):
                     best[head] = self._layers_of(weights, head)
                     least[head], waited[head] = scores["choose_loss"][head], 0
                 else:
