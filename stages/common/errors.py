@@ -12,6 +12,7 @@ REFUSALS = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
+    errno.EIO,
     errno.EROFS,
     errno.EACCES,
     errno.EPERM,
