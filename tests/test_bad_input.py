@@ -412,7 +412,7 @@ def weights_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("features.weights.h5", "could not be loaded"),
         ("empty.h5", "file signature not found"),
         ("text.h5", "file signature not found"),
-        ("good.pt", "File format not supported"),
+        ("good.pt", "its suffix is '.pt' instead of .weights.h5 or .h5"),
     ],
 )
 def test_weights_file_that_does_not_fit(weights_files: Path, name: str, reason: str) -> None:
