@@ -251,7 +251,7 @@ def fit(
             if not np.isfinite(list(scores.values())).all():
                 raise UserError(
                     f"params.yaml: finetune.{name}.learning_rate: with {entry.learning_rate:g} the loss is no number "
-                    f"after epoch {epoch}; lower it"
+                    f"after epoch {epoch}; try a tenth of it"
                 )
             checkpoints.add(model, scores)
             progress.say(f"epoch {epoch}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.items()))

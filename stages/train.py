@@ -95,6 +95,8 @@ def folds_of_unseen(label: np.ndarray, group: np.ndarray, seen: np.ndarray, n_fo
             f"{ENSEMBLE}: fine-tuned networks have not seen {unseen.sum():,} of {len(label):,} training pictures, too "
             f"few to judge {n_folds} folds; raise held_out in the entries of finetune, or leave those networks out"
         )
+    if seen.any():
+        print(f"{unseen.sum():,} of {len(label):,} training pictures judge: fine-tuned networks have not seen them")
     fold = np.full(len(label), -1, np.int32)
     fold[unseen] = assign_folds(label[unseen], n_folds, seed, group[unseen])
     return fold

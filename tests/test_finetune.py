@@ -124,8 +124,8 @@ def test_layers_that_are_not_there_are_named_with_the_nearest(values: dict[str, 
         ({"input_size": 0}, "finetune.A.input_size: found 0; input should be greater than or equal to 1"),
         ({"augment": {"shere": 1}}, "finetune.A.augment.shere: unknown key; did you mean shear?"),
         ({"last_block": 2}, "finetune.A.last_block: unknown key; did you mean last_blocks?"),
-        ({"optimizer": "adam", "momentum": 0.5}, "momentum is sgd's; leave it out with adam"),
-        ({"train_from": "x", "last_blocks": 1}, "give train_from or last_blocks, not both"),
+        ({"optimizer": "adam", "momentum": 0.5}, "params.yaml: finetune.A: momentum is sgd's; leave it out with adam"),
+        ({"train_from": "x", "last_blocks": 1}, "params.yaml: finetune.A: give train_from or last_blocks, not both"),
     ],
 )
 def test_values_out_of_range_are_named(values: dict[str, Any], message: str) -> None:
@@ -307,6 +307,7 @@ from stages import finetune
 from stages.common.errors import run
 from stages.common.tuning import Checkpoints
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell in the background ignores it.
 add = Checkpoints.add
 def add_and_die(self, *arguments):
     add(self, *arguments)

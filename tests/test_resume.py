@@ -42,7 +42,7 @@ STATE = PARTIAL / "MobileNet.json"
 OUTPUT = Path("features/gap/MobileNet.h5")
 # Saves after every batch, and is slow enough to be hit between two of them.
 SLOWLY = """
-import sys, time
+import signal, sys, time
 from stages import extract
 from stages.common.backbones import Network
 from stages.common.errors import run
@@ -51,6 +51,7 @@ extract.SECONDS_BETWEEN_SAVES = -1
 features = Network.features
 Network.features = lambda *arguments: (time.sleep({seconds}), features(*arguments))[1]
 sys.argv = ["stages.extract", "MobileNet"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell in the background ignores it.
 run(extract.main)
 """
 
@@ -548,8 +549,7 @@ def test_two_extractions_of_one_network_at_once() -> None:
     said = in_child(go)
     assert said.status == 1
     assert said.errors == (
-        "ERROR: features/partial/MobileNet.rows: in use by another extraction of MobileNet; wait for it or stop it, "
-        "then run this again\n"
+        "ERROR: features/partial/MobileNet.rows: in use by another run; wait for it or stop it, then run this again\n"
     )
     assert not OUTPUT.exists()
     assert n_saved() == 5
@@ -582,5 +582,5 @@ def test_rows_that_another_process_removes_in_the_moment_of_locking(
     monkeypatch.setattr(fcntl, "flock", finish_first)
     second = PartialRows(tmp_path / "a.rows", 3, "one")
     assert second.n_rows == 0
-    with pytest.raises(UserError, match="in use by another extraction"):
+    with pytest.raises(UserError, match="in use by another run"):
         PartialRows(tmp_path / "a.rows", 3, "one")

@@ -202,6 +202,8 @@ def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"{path}: {name}: missing; add it (the file in the repository shows a value)"
     message = problem["msg"]
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # Of several keys together.
+        return f"{path}: {name}: {message.removeprefix('Value error, ')}"
     if problem["type"] == "literal_error":
         accepted = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         near = difflib.get_close_matches(str(problem["input"]).lower(), accepted, n=1)
