@@ -34,6 +34,6 @@ check: setup
 	$(VENV)/bin/mypy
 
 lock:
-	for extra in cpu cuda; do uv pip compile pyproject.toml --extra $$extra --extra onnx --extra dev --universal \
+	for extra in cpu cuda; do uv pip compile pyproject.toml --extra $$extra --extra cluster --extra dicom --extra large --extra presets --extra dev --universal \
 	--python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --upgrade \
 	--output-file requirements-$$extra.lock --quiet; done

@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ import h5py
 import numpy as np
 
 from benchmarks.growth import rss_unit
-from stages.common.errors import UserError, run
-from stages.common.features import PartialRows, text_array, write_features
-from stages.common.images import read_linked_picture
-from stages.common.params import Backbone, Extract
+from gap_ensemble.images.decoding import read_linked_picture
+from gap_ensemble.messages.errors import UserError, run
+from gap_ensemble.params import Backbone, Extract
+from gap_ensemble.storage.features import PartialRows, text_array, write_features
 from tools.workspace import ROOT
 
 BATCH = 16
@@ -179,8 +180,8 @@ def onnx_pool(network: str, pictures: Path, work: Path) -> float:
 
 def ours(network_name: str, pictures: Path, work: Path, engine: str) -> float:
     """Do what stage extract does."""
-    from stages.common.backbones import Network, make_deterministic
-    from stages.common.engines import default_batch_size, one_thread_a_batch
+    from gap_ensemble.extraction.engines import default_batch_size, one_thread_a_batch
+    from gap_ensemble.networks.backbones import Network, make_deterministic
     from stages.extract import extract
 
     one_thread_a_batch()
@@ -189,16 +190,10 @@ def ours(network_name: str, pictures: Path, work: Path, engine: str) -> float:
     files = sorted(path.name for path in pictures.iterdir())
     network.compile(engine)
     network.features(np.zeros((default_batch_size(), network.input_size, network.input_size, 3), np.uint8))
-    # Stage extract compiles once more; that is no part of the path.
-    network.compile = lambda engine="": None  # type: ignore[method-assign]  # noqa: ARG005
     begin = time.perf_counter()
     partial = PartialRows(work / f"ours-{time.time_ns()}.rows", network.n_features, "benchmark")
-    with open(os.devnull, "w") as nothing:
-        stdout, sys.stdout = sys.stdout, nothing
-        try:
-            extract(network, pictures, files, partial, Extract())
-        finally:
-            sys.stdout = stdout
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
+        extract(network, pictures, files, partial, Extract())
     rows = {
         "label": np.zeros(len(files), np.int32),
         "train_file": text_array(files),

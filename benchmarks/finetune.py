@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.common.backbones import make_deterministic
-from stages.common.errors import run
-from stages.common.features import open_features, texts
-from stages.common.params import Train
-from stages.common.paths import ENSEMBLE, GROUPS
-from stages.common.scores import Scores
+from gap_ensemble.messages.errors import run
+from gap_ensemble.networks.backbones import make_deterministic
+from gap_ensemble.params import Train
+from gap_ensemble.paths import ENSEMBLE, GROUPS
+from gap_ensemble.scoring.scores import Scores
+from gap_ensemble.storage.features import open_features, texts
 from stages.train import fit_folds, folds_of_unseen, group_numbers
 from tools.workspace import dvc, lay_out
 

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,16 @@ import h5py
 import numpy as np
 import pandas as pd
 from PIL import Image
-from ruamel.yaml import YAML
 
-from stages.common.competition import Competition, Found, Submission, write_competition
-from stages.common.errors import UserError, run
-from stages.common.features import block_slices, create_features, text_array
-from stages.common.paths import FEATURES, MANIFEST
-from stages.common.tables import write_table
-from tools.workspace import ROOT, git, lay_out
+from gap_ensemble.competition.competition import Competition, Found, Submission, write_competition
+from gap_ensemble.messages.errors import UserError, run
+from gap_ensemble.paths import FEATURES, MANIFEST
+from gap_ensemble.storage.features import block_slices, create_features, text_array
+from gap_ensemble.storage.tables import write_table
+from tools.workspace import lay_out
 
 STAGES = ("ensemble", "train", "predict")
+MADE: dict[str, dict[str, Any]] = {"Made": {"weights": "random", "backbone": "Xception"}}
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ def main() -> None:
     for n_classes in arguments.classes:
         for n_rows in arguments.rows:
             folder = arguments.work / f"{n_rows}-{n_classes}"
-            make(folder, n_rows, n_classes, arguments.features, arguments.duplicates)
+            make(folder, n_rows, n_classes, arguments.features, changes(MADE, arguments.duplicates, folds=1, epochs=1))
             for stage in STAGES:
                 seconds, peak = measure(folder, stage)
                 print(
@@ -71,15 +72,21 @@ def main() -> None:
             shutil.rmtree(folder)
 
 
-def make(folder: Path, n_rows: int, n_classes: int, n_features: int, duplicates: bool) -> None:
+def changes(backbones: dict[str, dict[str, Any]], duplicates: bool, **train: int) -> Callable[[dict[str, Any]], None]:
+    """Return what sets the backbones, the search for near-duplicates and values of the head in params.yaml."""
+
+    def change(params: dict[str, Any]) -> None:
+        params["backbones"] = backbones
+        params["ensemble"] |= {} if duplicates else {"duplicates": None}
+        params["train"] |= train
+
+    return change
+
+
+def make(folder: Path, n_rows: int, n_classes: int, n_features: int, change: Callable[[dict[str, Any]], None]) -> None:
     """Write what the stages link and extract would have written: one test row for ten training rows."""
-    entry = {"Made": {"weights": "random", "backbone": "Xception"}}
-    lay_out_stages(
-        folder,
-        entry,
-        train={"folds": 1, "epochs": 1},
-        ensemble={} if duplicates else {"duplicates": None},
-    )
+    shutil.rmtree(folder, ignore_errors=True)
+    lay_out(folder, change)
     rng = np.random.default_rng(0)
     n_test = n_rows // 10
     class_names = [f"class {i:05d}" for i in range(n_classes)]
@@ -93,7 +100,7 @@ def make(folder: Path, n_rows: int, n_classes: int, n_features: int, duplicates:
     }
     centres = rng.standard_normal((n_classes, n_features), np.float32)
     labels = {"train": label, "test": rng.integers(n_classes, size=n_test)}
-    (folder / FEATURES).mkdir(parents=True)
+    (folder / FEATURES).mkdir(parents=True, exist_ok=True)
     with h5py.File(folder / FEATURES / "Made.h5", "w") as file:
         create_features(file, n_features, rows, {})
         for name, dataset_labels in labels.items():
@@ -119,12 +126,7 @@ def make(folder: Path, n_rows: int, n_classes: int, n_features: int, duplicates:
 def make_pictures(folder: Path, n_pictures: int, duplicates: bool) -> None:
     """Write a competition of noise in a repository: two classes, one test picture for ten training pictures."""
     shutil.rmtree(folder, ignore_errors=True)
-
-    def change(params: dict[str, Any]) -> None:
-        params["backbones"] = {"MobileNet": {"weights": "random", "input_size": 32}}
-        params["ensemble"] |= {} if duplicates else {"duplicates": None}
-
-    lay_out(folder, change)
+    lay_out(folder, changes({"MobileNet": {"weights": "random", "input_size": 32}}, duplicates))
     rng = np.random.default_rng(0)
     n_test = n_pictures // 11
     for split in ("train", "test"):
@@ -193,20 +195,6 @@ def megabytes(folder: Path, what: str) -> str:
         check=True,
     )
     return f"{int(used.stdout.split()[-2]) / 1000:.1f}"
-
-
-def lay_out_stages(folder: Path, backbones: dict[str, dict[str, Any]], **sections: dict[str, Any]) -> None:
-    """Make a git repository with the stages and a params.yaml in which the given values are changed."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ROOT / "stages", folder / "stages")
-    yaml = YAML()
-    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params["backbones"] = backbones
-    for name, values in sections.items():
-        params[name] |= values
-    yaml.dump(params, folder / "params.yaml")
-    git("init", "--quiet", ".", cwd=folder)
-    git("commit", "--quiet", "--allow-empty", "--message", "The stages", cwd=folder)
 
 
 def measure(folder: Path, stage: str, *arguments: str) -> tuple[float, float]:

@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from stages.common.backbones import make_deterministic
-from stages.common.errors import run
-from stages.common.features import open_features, texts
-from stages.common.folds import assign_folds
-from stages.common.heads import parts_of
-from stages.common.params import Train
-from stages.common.scores import CLIPS, Calibration, Scores, cross_fitted_log_loss, fit_calibration
+from gap_ensemble.heads.blend import parts_of
+from gap_ensemble.messages.errors import run
+from gap_ensemble.networks.backbones import make_deterministic
+from gap_ensemble.params import Train
+from gap_ensemble.scoring.scores import CLIPS, Calibration, Scores, cross_fitted_log_loss, fit_calibration
+from gap_ensemble.storage.features import open_features, texts
+from gap_ensemble.validation.folds import assign_folds
 from stages.train import fit_folds, group_numbers
 from tools.workspace import dvc, lay_out
 

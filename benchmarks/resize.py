@@ -15,15 +15,15 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from stages.common.backbones import Network, make_deterministic
-from stages.common.competition import find_competition
-from stages.common.engines import default_batch_size, one_thread_a_batch
-from stages.common.errors import run
-from stages.common.folds import assign_folds
-from stages.common.images import read_linked_picture
-from stages.common.params import Backbone, Data, Train
-from stages.common.progress import N_WORKERS, Progress, map_ahead
-from stages.common.scores import Scores
+from gap_ensemble.competition.competition import find_competition
+from gap_ensemble.extraction.engines import default_batch_size, one_thread_a_batch
+from gap_ensemble.images.decoding import read_linked_picture
+from gap_ensemble.messages.errors import run
+from gap_ensemble.messages.progress import N_WORKERS, Progress, map_ahead
+from gap_ensemble.networks.backbones import Network, make_deterministic
+from gap_ensemble.params import Backbone, Data, Train
+from gap_ensemble.scoring.scores import Scores
+from gap_ensemble.validation.folds import assign_folds
 from stages.train import fit_folds
 
 SEED = 2017

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from benchmarks.growth import make
-from stages.common.errors import UserError, run
-from stages.common.paths import ENSEMBLE
-from tools.workspace import ROOT, dvc, git
+from benchmarks.growth import MADE, changes, make
+from gap_ensemble.messages.errors import UserError, run
+from gap_ensemble.paths import ENSEMBLE
+from tools.workspace import ROOT, change_params, dvc, git
 
 
 def main() -> None:
@@ -56,16 +56,8 @@ def main() -> None:
 
 def lay_out_features(repository: Path, n_rows: int, n_features: int) -> None:
     """Make a repository in which all stages up to the first submission have run."""
-    make(repository, n_rows, 2, n_features, duplicates=False)
-    shutil.copy(ROOT / "dvc.yaml", repository)
-    shutil.copytree(ROOT / "weights", repository / "weights", ignore=shutil.ignore_patterns("*.h5"))
-    shutil.copytree(ROOT / ".dvc", repository / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
+    make(repository, n_rows, 2, n_features, changes(MADE, duplicates=False))
     (repository / "data/raw").mkdir(parents=True)
-    yaml = YAML()
-    defaults = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params = yaml.load((repository / "params.yaml").read_text(encoding="utf-8"))
-    params["train"] = defaults["train"]
-    yaml.dump(params, repository / "params.yaml")
     # What stands for link and extract is taken as it is.
     dvc("commit", "--quiet", "--force", "link", "extract@Made", cwd=repository)
     dvc("repro", "--quiet", "predict", cwd=repository)
@@ -75,10 +67,7 @@ def lay_out_features(repository: Path, n_rows: int, n_features: int) -> None:
 
 def set_dropout(repository: Path, dropout: float) -> None:
     """Change one parameter of the head."""
-    yaml = YAML()
-    params = yaml.load((repository / "params.yaml").read_text(encoding="utf-8"))
-    params["train"]["dropout"] = dropout
-    yaml.dump(params, repository / "params.yaml")
+    change_params(repository / "params.yaml", lambda params: params["train"].update(dropout=dropout))
 
 
 def plain_script(repository: Path) -> None:

@@ -3,7 +3,7 @@
     python -m stages.ensemble        # or: dvc repro ensemble
 
 Reads `features/gap/<name>.h5` of every backbone in params.yaml, in that order. Writes `features/ensemble.h5`, a feature
-file like those (see `stages/common/features.py`). The training rows are shuffled with the seed, because a head that
+file like those (`gap_ensemble/storage/features.py`). The training rows are shuffled with the seed, because a head that
 reads them in class order learns nothing; the test rows keep their order, because the submission goes by their names.
 
 Also writes `features/groups.csv` (columns group, split, file): the near-duplicates, found from the features. The train
@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
-from stages.common.duplicates import find_duplicates
-from stages.common.errors import UserError, run
-from stages.common.features import atomic_hdf5, block_slices, create_features, open_features, texts
-from stages.common.files import require_room
-from stages.common.params import load_params
-from stages.common.paths import ENSEMBLE, FEATURES, GROUPS
-from stages.common.progress import Progress
-from stages.common.tables import write_table
+from gap_ensemble.messages.errors import UserError, run
+from gap_ensemble.messages.progress import Progress
+from gap_ensemble.params import load_params
+from gap_ensemble.paths import ENSEMBLE, FEATURES, GROUPS
+from gap_ensemble.storage.features import atomic_hdf5, block_slices, create_features, open_features, texts
+from gap_ensemble.storage.files import require_room
+from gap_ensemble.storage.tables import write_table
+from gap_ensemble.validation.duplicates import find_duplicates
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     python -m stages.extract Xception        # or: dvc repro extract@Xception
 
-Reads the pictures that `data/manifest.csv` lists. Writes `features/gap/<name>.h5` (see `stages/common/features.py`).
+Reads the pictures that `data/manifest.csv` lists. Writes `features/gap/<name>.h5`.
 This is where the hours go: a killed run is taken up where it was, at most `SECONDS_BETWEEN_SAVES` back.
 """
 
@@ -12,16 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common import backbones, engines, features, images, small_convnet
-from stages.common.backbones import Network, check_entries, make_deterministic
-from stages.common.competition import read_competition, read_manifest
-from stages.common.engines import default_batch_size, one_thread_a_batch
-from stages.common.errors import UserError, run
-from stages.common.features import PartialRows, text_array, write_features
-from stages.common.images import read_linked_picture
-from stages.common.params import Extract, load_params
-from stages.common.paths import FEATURES, MANIFEST, PARTIAL
-from stages.common.progress import N_WORKERS, Progress, map_ahead
+from gap_ensemble.competition.competition import labels_of, read_competition, whole_pictures
+from gap_ensemble.extraction import engines
+from gap_ensemble.extraction.engines import default_batch_size, one_thread_a_batch
+from gap_ensemble.images import decoding as images
+from gap_ensemble.images.decoding import read_linked_picture
+from gap_ensemble.messages.errors import run
+from gap_ensemble.messages.progress import N_WORKERS, Progress, map_ahead
+from gap_ensemble.networks import backbones, small_convnet
+from gap_ensemble.networks.backbones import Network, check_entries, make_deterministic
+from gap_ensemble.params import Extract, entry_of_command_line, load_params
+from gap_ensemble.paths import FEATURES, MANIFEST, PARTIAL
+from gap_ensemble.storage import features
+from gap_ensemble.storage.features import PartialRows, text_array, write_features
 
 SECONDS_BETWEEN_SAVES = 20
 
@@ -29,21 +32,18 @@ SECONDS_BETWEEN_SAVES = 20
 def main() -> None:
     """Run the stage for the entry of `backbones` that the command line names."""
     params = load_params()
-    name = sys.argv[1] if len(sys.argv) == 2 else ""
-    if name not in params.backbones:
-        raise UserError(f"stages.extract: found {sys.argv[1:]}; give one of {', '.join(params.backbones)}")
+    name = entry_of_command_line("extract", params.backbones)
     one_thread_a_batch()
     make_deterministic(params.seed)
     check_entries(params)
     network = Network(name, params.backbones[name])
 
-    manifest = read_manifest()
-    manifest = manifest[manifest["problem"] == ""]
-    train, test = manifest[manifest["split"] == "train"], manifest[manifest["split"] == "test"]
+    network.compile(params.extract.engine)
+
+    train, test = whole_pictures("train"), whole_pictures("test")
     class_names = read_competition().class_names
-    index_of = {class_name: index for index, class_name in enumerate(class_names)}
     rows = {
-        "label": train["class"].map(index_of).to_numpy(np.int32),
+        "label": labels_of(train, class_names),
         "train_file": text_array(train["file"]),
         "test_file": text_array(test["file"]),
         "class_names": text_array(class_names),
@@ -57,7 +57,7 @@ def main() -> None:
     except KeyboardInterrupt:
         partial.save()
         raise KeyboardInterrupt(
-            f"{name} keeps {partial.n_rows:,} of {len(manifest):,} pictures; `dvc repro` goes on from there"
+            f"{name} keeps {partial.n_rows:,} of {len(train) + len(test):,} pictures; `dvc repro` goes on from there"
         ) from None
     else:
         partial.remove()
@@ -71,7 +71,7 @@ def extract(network: Network, raw: Path, files: list[str], partial: PartialRows,
     Parameters
     ----------
     network : Network
-        What turns pictures into features.
+        What turns pictures into features; compiled.
     raw : Path
         The folder from which the files are seen.
     files : list of str
@@ -100,7 +100,6 @@ def extract(network: Network, raw: Path, files: list[str], partial: PartialRows,
             rows = (rows + network.features(batch[:, :, ::-1])) / 2
         return rows[:n]
 
-    network.compile(options.engine)
     # A batch always starts at the same picture, so that a run taken up gives the same bytes as one that went through.
     done = partial.n_rows
     if done:

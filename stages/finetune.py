@@ -25,24 +25,30 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from gap_ensemble.competition.competition import labels_of, read_competition, whole_pictures
+from gap_ensemble.extraction import engines
+from gap_ensemble.finetuning import tuning
+from gap_ensemble.finetuning.tuning import Checkpoints, first_trained_layer, is_trainable, reseed, training_model
+from gap_ensemble.heads import dense
+from gap_ensemble.heads import rows as rows_module
+from gap_ensemble.heads.dense import DenseHead, loss_and_hit
+from gap_ensemble.heads.rows import Rows, TrainingData
+from gap_ensemble.images import decoding as images
+from gap_ensemble.images.decoding import read_linked_picture
+from gap_ensemble.messages.errors import UserError, run
+from gap_ensemble.messages.progress import N_WORKERS, Progress, map_ahead
+from gap_ensemble.networks import backbones, small_convnet
+from gap_ensemble.networks.backbones import Network, check_entries, make_deterministic, save_tuned, tuned_weights
+from gap_ensemble.networks.quiet_keras import keras
+from gap_ensemble.params import Extract, Finetune, Train, entry_of_command_line, load_params
+from gap_ensemble.paths import CURVES, PARTIAL
+from gap_ensemble.storage import features
+from gap_ensemble.storage.features import PartialRows
+from gap_ensemble.storage.files import atomic_path
+from gap_ensemble.storage.tables import write_table
+from gap_ensemble.validation import folds
+from gap_ensemble.validation.folds import hold_out
 from stages import extract as extract_module
-from stages.common import backbones, dense, engines, features, folds, images, small_convnet, tuning
-from stages.common import rows as rows_module
-from stages.common.backbones import Network, check_entries, make_deterministic, save_tuned, tuned_weights
-from stages.common.competition import read_competition, read_manifest
-from stages.common.dense import DenseHead, loss_and_hit
-from stages.common.errors import UserError, run
-from stages.common.features import PartialRows
-from stages.common.files import atomic_path
-from stages.common.folds import hold_out
-from stages.common.images import read_linked_picture
-from stages.common.params import Extract, Finetune, Train, load_params
-from stages.common.paths import CURVES, PARTIAL
-from stages.common.progress import N_WORKERS, Progress, map_ahead
-from stages.common.quiet_keras import keras
-from stages.common.rows import Rows, TrainingData
-from stages.common.tables import write_table
-from stages.common.tuning import Checkpoints, first_trained_layer, is_trainable, reseed, training_model
 from stages.extract import extract
 
 # Of the pictures that are not held out, this share of every class chooses the best epoch; the others train.
@@ -52,9 +58,7 @@ SHARE_OF_CHOICE = 0.1
 def main() -> None:
     """Run the stage for the entry of `finetune` that the command line names."""
     params = load_params()
-    name = sys.argv[1] if len(sys.argv) == 2 else ""
-    if name not in params.finetune:
-        raise UserError(f"stages.finetune: found {sys.argv[1:]}; give one of {', '.join(params.finetune) or '(none)'}")
+    name = entry_of_command_line("finetune", params.finetune)
     make_deterministic(params.seed)
     check_entries(params)
     entry = params.finetune[name]
@@ -65,7 +69,7 @@ def main() -> None:
     first_layer = first_trained_layer(network.base, name, entry)
     rows, chooses = split(name, entry.held_out, params.seed)
     class_names = read_competition().class_names
-    label = rows["class"].map({class_name: index for index, class_name in enumerate(class_names)}).to_numpy(np.int64)
+    label = labels_of(rows, class_names)
     train, choose = (
         Pictures(Path(params.data.raw), list(rows["file"][part]), label[part], network.input_size, entry.batch_size)
         for part in (~chooses, chooses)
@@ -86,6 +90,7 @@ def main() -> None:
     try:
         head = None
         if entry.weights != "random":
+            network.compile()
             extract(network, train.raw, train.files, partial, Extract())
             head = trained_head(partial, train.label, len(class_names), params.seed)
         model = training_model(network, entry, first_layer, head, len(class_names))
@@ -128,16 +133,15 @@ def split(name: str, held_out: float, seed: int) -> tuple[pd.DataFrame, np.ndarr
     UserError
         If too few pictures are left to train and to choose.
     """
-    manifest = read_manifest()
-    manifest = manifest[(manifest["problem"] == "") & (manifest["split"] == "train")]
-    label = pd.factorize(manifest["class"], sort=True)[0]
-    seen = ~hold_out(label, manifest["md5"].to_numpy(str), held_out, seed)
-    rows = manifest[seen]
+    pictures = whole_pictures("train")
+    label = pd.factorize(pictures["class"], sort=True)[0]
+    seen = ~hold_out(label, pictures["md5"].to_numpy(str), held_out, seed)
+    rows = pictures[seen]
     chooses = hold_out(label[seen], rows["md5"].to_numpy(str), SHARE_OF_CHOICE, seed + 1)
     if seen.all() or chooses.all() or not chooses.any():
         raise UserError(
-            f"params.yaml: finetune.{name}.held_out: found {held_out}, which holds out {len(manifest) - len(rows):,} "
-            f"of {len(manifest):,} training pictures, and leaves {chooses.sum():,} of the others to choose the best "
+            f"params.yaml: finetune.{name}.held_out: found {held_out}, which holds out {len(pictures) - len(rows):,} "
+            f"of {len(pictures):,} training pictures, and leaves {chooses.sum():,} of the others to choose the best "
             "epoch by; change it, or bring more pictures of every class"
         )
     return rows, chooses

@@ -3,8 +3,8 @@
     python -m stages.link        # or: dvc repro link
 
 Reads the folder `data.raw` as Kaggle ships it. Writes `data/train/<class>/<file>` and `data/test/<file>`, relative
-links that copy nothing, and the manifest on which every later stage depends (see `stages/common/competition.py`). DVC
-does not track the links: it would replace them by copies and hash every picture once more for every stage.
+links that copy nothing, and the manifest on which every later stage depends (`gap_ensemble/storage/manifest.py`). DVC does
+ not track the links: it would replace them by copies and hash every picture once more for every stage.
 """
 
 import os
@@ -13,13 +13,13 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from stages.common.competition import Found, find_competition, write_competition
-from stages.common.errors import UserError, listed, run
-from stages.common.images import check_picture
-from stages.common.params import load_params
-from stages.common.paths import LINKS, MANIFEST
-from stages.common.progress import N_WORKERS, Progress, map_ahead
-from stages.common.tables import write_table
+from gap_ensemble.competition.competition import Found, find_competition, write_competition
+from gap_ensemble.images.decoding import check_picture
+from gap_ensemble.messages.errors import UserError, listed, run
+from gap_ensemble.messages.progress import N_WORKERS, Progress, map_ahead
+from gap_ensemble.params import load_params
+from gap_ensemble.paths import LINKS, MANIFEST
+from gap_ensemble.storage.tables import write_table
 
 
 def main() -> None:

@@ -19,16 +19,17 @@ from contextlib import ExitStack
 import numpy as np
 import pandas as pd
 
-from stages.common.competition import Competition, read_competition, read_manifest
-from stages.common.errors import UserError, listed, run
-from stages.common.features import block_slices, open_features, texts
-from stages.common.files import atomic_path, write_text
-from stages.common.heads import Blend, parts_of
-from stages.common.params import Params, load_params
-from stages.common.paths import ENSEMBLE, JUDGED, MANIFEST, MODELS, OOF, SAMPLE, SCORES, SUBMISSION, TEST
-from stages.common.progress import Progress
-from stages.common.scores import Calibration, cross_fitted_log_loss, fit_calibration
-from stages.common.submission import (
+from gap_ensemble.competition.competition import Competition, read_competition, read_manifest
+from gap_ensemble.heads.blend import Blend, parts_of
+from gap_ensemble.messages.errors import UserError, listed, run
+from gap_ensemble.messages.progress import Progress
+from gap_ensemble.params import Params, load_params
+from gap_ensemble.paths import ENSEMBLE, JUDGED, MANIFEST, MODELS, OOF, SAMPLE, SCORES, SUBMISSION, TEST
+from gap_ensemble.scoring.scores import Calibration, cross_fitted_log_loss, fit_calibration
+from gap_ensemble.storage.features import block_slices, open_features, texts
+from gap_ensemble.storage.files import atomic_path, write_text
+from gap_ensemble.storage.tables import read_table
+from gap_ensemble.tasks.submission import (
     MAX_NUMBERS,
     PROBABILITY_FORMS,
     positive_index,
@@ -36,7 +37,6 @@ from stages.common.submission import (
     read_rows,
     rows_of_submission,
 )
-from stages.common.tables import read_table
 
 
 def main() -> None:

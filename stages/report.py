@@ -19,13 +19,13 @@ import pandas as pd
 from cleanlab.filter import find_label_issues
 from PIL import Image
 
-from stages.common.competition import Competition, read_competition
-from stages.common.errors import run
-from stages.common.files import write_text
-from stages.common.images import read_picture
-from stages.common.params import load_params
-from stages.common.paths import GROUPS, JUDGED, METRICS, OOF, OVERVIEW, REPORT, SCORES
-from stages.common.submission import MAX_NUMBERS, PROBABILITY_FORMS, proba_of_rows, read_rows
+from gap_ensemble.competition.competition import Competition, read_competition
+from gap_ensemble.images.decoding import read_picture
+from gap_ensemble.messages.errors import run
+from gap_ensemble.params import load_params
+from gap_ensemble.paths import GROUPS, JUDGED, METRICS, OOF, OVERVIEW, REPORT, SCORES
+from gap_ensemble.storage.files import write_text
+from gap_ensemble.tasks.submission import MAX_NUMBERS, PROBABILITY_FORMS, proba_of_rows, read_rows
 
 N_SHOWN = 24
 THUMBNAIL = 160  # pixels

@@ -22,20 +22,20 @@ import pandas as pd
 from dvclive import Live
 from scmrepo.exceptions import SCMError
 
-from stages.common.competition import Competition, read_competition
-from stages.common.errors import UserError, listed, one_line, run
-from stages.common.features import block_slices, open_features, texts
-from stages.common.files import atomic_path
-from stages.common.folds import assign_folds
-from stages.common.heads import HEADS, Blend, fit_blend_weights, parts_of
-from stages.common.params import Train, load_params
-from stages.common.paths import ENSEMBLE, GROUPS, JUDGED, MODELS, OOF, RESULTS
-from stages.common.plots import draw_plots, one_against_rest
-from stages.common.progress import Progress
-from stages.common.rows import MEMORY_BYTES, Curves, Features, Rows, TrainingData
-from stages.common.scores import Scores
-from stages.common.submission import rows_of_submission
-from stages.common.tables import write_table
+from gap_ensemble.competition.competition import Competition, read_competition
+from gap_ensemble.heads.blend import HEADS, Blend, fit_blend_weights, parts_of
+from gap_ensemble.heads.rows import MEMORY_BYTES, Curves, Features, Rows, TrainingData
+from gap_ensemble.messages.errors import UserError, listed, one_line, run
+from gap_ensemble.messages.progress import Progress
+from gap_ensemble.params import Train, load_params
+from gap_ensemble.paths import ENSEMBLE, GROUPS, JUDGED, MODELS, OOF, RESULTS
+from gap_ensemble.reporting.plots import draw_plots, one_against_rest
+from gap_ensemble.scoring.scores import Scores
+from gap_ensemble.storage.features import block_slices, open_features, texts
+from gap_ensemble.storage.files import atomic_path
+from gap_ensemble.storage.tables import write_table
+from gap_ensemble.tasks.submission import rows_of_submission
+from gap_ensemble.validation.folds import assign_folds
 
 # More classes than this make an unreadable confusion matrix, and more rows an unwieldy plot.
 MAX_PLOTTED_CLASSES = 50
@@ -46,7 +46,7 @@ def main() -> None:
     """Run the stage."""
     params = load_params()
     if params.train.head == "dense":
-        from stages.common.backbones import make_deterministic
+        from gap_ensemble.networks.backbones import make_deterministic
 
         make_deterministic(params.seed)
     live = open_live()

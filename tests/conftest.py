@@ -6,10 +6,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from gap_ensemble.params import PARAMS_FILE
+from stages import link
+from tools.sample import draw_competition
+from tools.workspace import ROOT, change_params
+
+# Of the project `linked`.
+N_TRAIN, N_TEST, BATCH = 120, 40, 8
 
 
 @pytest.fixture
@@ -17,12 +24,26 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with the stages, params.yaml and weights/ of this checkout, and make it the current one."""
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, tmp_path / name)
-    for name in ("stages", "tools", "weights"):
+    for name in ("gap_ensemble", "stages", "tools", "weights"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.h5"))
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "features").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def linked(project: Path) -> Path:
+    """Return a project in which link has run on a drawn competition, with one small network."""
+    draw_competition(project / "data/raw", N_TRAIN, N_TEST)
+
+    def change(params: Any) -> None:
+        params["backbones"] = {"MobileNet": {"weights": "random", "input_size": 32}}
+        params["extract"]["batch_size"] = BATCH
+
+    change_params(project / PARAMS_FILE, change)
+    link.main()
+    return project
 
 
 @pytest.fixture

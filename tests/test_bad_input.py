@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.common.competition import read_competition, read_manifest
-from stages.common.errors import UserError
-from stages.common.features import DATASETS, create_features, text_array
-from stages.common.params import Backbone
+from gap_ensemble.competition.competition import read_competition, read_manifest
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.params import Backbone
+from gap_ensemble.storage.features import DATASETS, create_features, text_array
 from tools.sample import draw_competition
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras's, on every weight
@@ -60,7 +60,7 @@ def snapshot() -> dict[str, bytes | str]:
     return {
         str(path): str(path.readlink()) if path.is_symlink() else path.read_bytes()
         for path in Path().rglob("*")
-        if path.parts[0] not in ("stages", "tools", "home") and (path.is_symlink() or path.is_file())
+        if path.parts[0] not in ("gap_ensemble", "stages", "tools", "home") and (path.is_symlink() or path.is_file())
     }
 
 
@@ -382,7 +382,7 @@ def test_extract_without_network(refused: Refused, project: Path) -> None:
 @pytest.fixture(scope="session")
 def weights_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of weights files for MobileNet, most of which are none."""
-    from stages.common.backbones import Network
+    from gap_ensemble.networks.backbones import Network
 
     folder = tmp_path_factory.mktemp("weights")
     network = Network("MobileNet", Backbone(weights="random", input_size=32))
@@ -416,7 +416,7 @@ def weights_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_weights_file_that_does_not_fit(weights_files: Path, name: str, reason: str) -> None:
-    from stages.common.backbones import Network
+    from gap_ensemble.networks.backbones import Network
 
     entry = Backbone(weights=str(weights_files / name), backbone="MobileNet", input_size=32)
     with warnings.catch_warnings(record=True) as warned, pytest.raises(UserError) as caught:
@@ -444,7 +444,7 @@ def test_extract_leaves_nothing_behind(weights_files: Path, monkeypatch: pytest.
 
 
 def test_weights_file_that_fits(weights_files: Path) -> None:
-    from stages.common.backbones import Network
+    from gap_ensemble.networks.backbones import Network
 
     loaded = Network("MobileNet", Backbone(weights=str(weights_files / "good.weights.h5"), input_size=32))
     untrained = Network("MobileNet", Backbone(weights="random", input_size=32))

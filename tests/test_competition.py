@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from stages.common import competition
-from stages.common.competition import (
+from gap_ensemble.competition import competition
+from gap_ensemble.competition.competition import (
     Found,
     Submission,
     find_competition,
@@ -17,12 +17,12 @@ from stages.common.competition import (
     read_manifest,
     write_competition,
 )
-from stages.common.errors import UserError
-from stages.common.params import Data
-from stages.common.paths import MANIFEST
-from stages.common.paths import SAMPLE as SAMPLE_FILE
-from stages.common.raw import picture_stem
-from stages.common.tables import read_table, write_table
+from gap_ensemble.competition.folders import picture_stem
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.params import Data
+from gap_ensemble.paths import MANIFEST
+from gap_ensemble.paths import SAMPLE as SAMPLE_FILE
+from gap_ensemble.storage.tables import read_table, write_table
 
 TWO = ["train/cat.0.jpg", "train/dog.0.jpg", "test/1.jpg", "test/2.jpg"]
 Tables = Mapping[str, str | bytes]

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.common.backbones import Network
-from stages.common.engines import OutOfMemory
-from stages.common.errors import UserError
-from stages.common.params import Backbone
+from gap_ensemble.extraction.engines import OutOfMemory
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.networks.backbones import Network
+from gap_ensemble.params import Backbone
 
 # Plain, residual, separable, with branches, with squeeze-and-excitation, with layer normalisation.
 SIZES = {"VGG16": 32, "ResNet50": 64, "Xception": 96, "InceptionV3": 96, "EfficientNetV2B0": 64, "ConvNeXtTiny": 64}

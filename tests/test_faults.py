@@ -19,10 +19,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from conftest import N_TEST, N_TRAIN
 from test_resume import (
-    BATCH,
-    N_TEST,
-    N_TRAIN,
     OUTPUT,
     PARTIAL,
     STATE,
@@ -30,17 +28,17 @@ from test_resume import (
     go,
     in_child,
     n_saved,
-    set_params,
     stand_in,
 )
 
-from stages import ensemble, link
-from stages.common.errors import UserError, run
-from stages.common.features import atomic_hdf5, create_features, open_features, text_array
-from stages.common.files import write_text
-from stages.common.paths import ENSEMBLE, FEATURES
+from gap_ensemble.messages.errors import UserError, run
+from gap_ensemble.params import PARAMS_FILE
+from gap_ensemble.paths import ENSEMBLE, FEATURES
+from gap_ensemble.storage.features import atomic_hdf5, create_features, open_features, text_array
+from gap_ensemble.storage.files import write_text
+from stages import ensemble
 from tools.sample import draw_competition
-from tools.workspace import lay_out
+from tools.workspace import change_params, lay_out
 
 N_ROWS = N_TRAIN + N_TEST
 ROWS_BYTES = N_ROWS * 300 * 4  # 300 features of the stand-in
@@ -50,19 +48,11 @@ needs_limits = pytest.mark.skipif(sys.platform == "win32", reason="needs limits 
 
 
 @pytest.fixture
-def linked(project: Path) -> Path:
-    """Return a project in which link has run, with one small network and the output of an earlier run."""
-    draw_competition(project / "data/raw", N_TRAIN, N_TEST)
-
-    def change(params: Any) -> None:
-        params["backbones"] = {"MobileNet": {"weights": "random", "input_size": 32}}
-        params["extract"]["batch_size"] = BATCH
-
-    set_params(change)
-    link.main()
+def with_earlier_output(linked: Path) -> Path:
+    """Return a project in which link has run, with the output of an earlier run of extract."""
     OUTPUT.parent.mkdir()
     OUTPUT.write_bytes(EARLIER)
-    return project
+    return linked
 
 
 def error_of(said: Said) -> str:
@@ -119,7 +109,7 @@ def go_with_a_full_disk_at_the_end(n_bytes: int) -> None:
 @pytest.mark.parametrize(
     ("n_bytes", "name"), [(50, "MobileNet."), (100_000, "MobileNet.rows: File too large; make room")]
 )
-@pytest.mark.usefixtures("linked")
+@pytest.mark.usefixtures("with_earlier_output")
 def test_the_disk_is_full_while_rows_are_written(n_bytes: int, name: str) -> None:
     line = error_of(in_child(go_on_a_full_disk, n_bytes=n_bytes, to_the_end=True))
     assert line.startswith(f"ERROR: features/partial/{name}")
@@ -130,7 +120,7 @@ def test_the_disk_is_full_while_rows_are_written(n_bytes: int, name: str) -> Non
 # HDF5 writes data first and its own structures last; it crashes if the first or the last write of all fails.
 @needs_limits
 @pytest.mark.parametrize("n_bytes", [20, 3_000, 100_000, ROWS_BYTES + 100])
-@pytest.mark.usefixtures("linked")
+@pytest.mark.usefixtures("with_earlier_output")
 def test_the_disk_is_full_while_the_hdf5_file_is_written(n_bytes: int) -> None:
     said = in_child(go_with_a_full_disk_at_the_end, n_bytes=n_bytes, to_the_end=True)
     assert error_of(said) == (
@@ -169,7 +159,7 @@ def go_with_a_refusal(where: str, number: int | None) -> None:
 
 @pytest.mark.parametrize("where", ["fsync", "replace", "dataset", "close"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, None])
-@pytest.mark.usefixtures("linked")
+@pytest.mark.usefixtures("with_earlier_output")
 def test_a_refusal_in_any_write_is_one_line(where: str, number: int | None) -> None:
     line = error_of(in_child(go_with_a_refusal, where=where, number=number, to_the_end=where == "close"))
     assert line.startswith("ERROR: features/partial/" if where in ("fsync", "replace") else f"ERROR: {OUTPUT}: ")
@@ -226,7 +216,7 @@ def go_with_a_read_only_folder(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["features", "features/partial", "features/gap"])
-@pytest.mark.usefixtures("linked")
+@pytest.mark.usefixtures("with_earlier_output")
 def test_a_read_only_folder(folder: str) -> None:
     line = error_of(in_child(go_with_a_read_only_folder, folder=folder))
     assert line.startswith(f"ERROR: {folder}/")
@@ -296,8 +286,9 @@ def make_foreign(path: Path) -> None:
 )
 @pytest.mark.usefixtures("project")
 def test_ensemble_refuses_a_spoilt_feature_file(spoil: Callable[[Path], None], found: str) -> None:
-    set_params(
-        lambda params: params.update(backbones={"First": {"weights": "random"}, "Second": {"weights": "random"}})
+    change_params(
+        PARAMS_FILE,
+        lambda params: params.update(backbones={"First": {"weights": "random"}, "Second": {"weights": "random"}}),
     )
     first, second = write_features_of("First"), write_features_of("Second")
     ENSEMBLE.write_bytes(EARLIER)
@@ -330,7 +321,7 @@ def spoil_partial(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("path", [STATE, STATE.with_suffix(".rows")], ids=lambda path: path.suffix)
 @pytest.mark.parametrize("how", ["cut", "foreign", "folder"])
-@pytest.mark.usefixtures("linked")
+@pytest.mark.usefixtures("with_earlier_output")
 def test_a_spoilt_file_among_the_partial_rows(path: Path, how: str) -> None:
     """Rows that are not surely the ones that were saved are computed again; a folder in their place is named."""
     assert in_child(go_with_a_refusal, where="replace", number=errno.ENOSPC).status == 1
@@ -352,8 +343,8 @@ def test_a_spoilt_file_among_the_partial_rows(path: Path, how: str) -> None:
 
 def save_weights() -> None:
     """Write the weights of a network to weights/whole.weights.h5."""
-    from stages.common.backbones import Network
-    from stages.common.params import Backbone
+    from gap_ensemble.networks.backbones import Network
+    from gap_ensemble.params import Backbone
 
     Network("MobileNet", Backbone(weights="random", input_size=32)).model.save_weights("weights/whole.weights.h5")
 
@@ -365,11 +356,11 @@ def go_with_the_network() -> None:
     run(extract.main)
 
 
-@pytest.mark.usefixtures("linked")
+@pytest.mark.usefixtures("with_earlier_output")
 def test_a_weights_file_cut_in_half() -> None:
     assert in_child(save_weights).status == 0
     entry = {"weights": "mine.weights.h5", "input_size": 32}
-    set_params(lambda params: params.update(backbones={"MobileNet": entry}))
+    change_params(PARAMS_FILE, lambda params: params.update(backbones={"MobileNet": entry}))
     shutil.copy("weights/whole.weights.h5", "weights/mine.weights.h5")
     cut(0.5)(Path("weights/mine.weights.h5"))
     line = error_of(in_child(go_with_the_network))

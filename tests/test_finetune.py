@@ -12,24 +12,23 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 from test_shapes import dog_breed
 
+from gap_ensemble.competition.competition import read_manifest
+from gap_ensemble.finetuning import tuning
+from gap_ensemble.finetuning.tuning import block_starts, first_trained_layer, training_model
+from gap_ensemble.heads.blend import HEADS, parts_of
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.networks.backbones import Network, read_seen, save_tuned, tuned_weights
+from gap_ensemble.params import PARAMS_FILE, Augment, Backbone, Finetune, Train, load_params
+from gap_ensemble.paths import CURVES, ENSEMBLE, FEATURES, WEIGHTS
+from gap_ensemble.scoring.scores import Scores
+from gap_ensemble.storage.features import open_features, texts
+from gap_ensemble.validation.folds import assign_folds, hold_out
 from stages import ensemble, extract, finetune, link
-from stages.common import tuning
-from stages.common.backbones import Network, read_seen, save_tuned, tuned_weights
-from stages.common.competition import read_manifest
-from stages.common.errors import UserError
-from stages.common.features import open_features, texts
-from stages.common.folds import assign_folds, hold_out
-from stages.common.heads import HEADS, parts_of
-from stages.common.params import PARAMS_FILE, Augment, Backbone, Finetune, Train, load_params
-from stages.common.paths import CURVES, ENSEMBLE, FEATURES, WEIGHTS
-from stages.common.scores import Scores
-from stages.common.tuning import block_starts, first_trained_layer, training_model
 from stages.train import fit_folds, folds_of_unseen
 from tools.sample import draw_competition
-from tools.workspace import dvc, lay_out
+from tools.workspace import change_params, dvc, lay_out
 
 NO_CHANGE: dict[str, Any] = {"flip": False, "shear": 0.0, "zoom": 0.0, "shift": 0.0}
 SMALL: dict[str, Any] = {"backbone": "SmallConvNet", "input_size": 32}
@@ -44,12 +43,13 @@ FROM_SCRATCH: dict[str, Any] = {
 
 def set_params(backbones: dict[str, Any], entries: dict[str, Any], **sections: dict[str, Any]) -> None:
     """Change params.yaml of the project."""
-    yaml = YAML()
-    params = yaml.load(PARAMS_FILE.read_text(encoding="utf-8"))
-    params["backbones"], params["finetune"] = backbones, entries
-    for name, values in sections.items():
-        params[name] |= values
-    yaml.dump(params, PARAMS_FILE)
+
+    def change(params: Any) -> None:
+        params.update(backbones=backbones, finetune=entries)
+        for name, values in sections.items():
+            params[name] |= values
+
+    change_params(PARAMS_FILE, change)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_one_line(project: Path, run_module: Callable[..., 
 def test_classes_of_one_picture_leave_nothing_to_judge_by(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{number:032x}" for number in range(30)]
     manifest = pd.DataFrame({"file": names, "md5": names, "class": names, "split": "train", "problem": ""})
-    monkeypatch.setattr(finetune, "read_manifest", lambda: manifest)
+    monkeypatch.setattr(finetune, "whole_pictures", lambda _: manifest)
     with pytest.raises(
         UserError, match=r"finetune\.A\.held_out: found 0\.2, which holds out 0 of 30 training pictures"
     ):
@@ -304,8 +304,8 @@ def test_from_raw_files_to_the_submission_with_tuned_networks(tmp_path: Path) ->
 KILL_AFTER = """
 import os, signal, sys
 from stages import finetune
-from stages.common.errors import run
-from stages.common.tuning import Checkpoints
+from gap_ensemble.messages.errors import run
+from gap_ensemble.finetuning.tuning import Checkpoints
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell in the background ignores it.
 add = Checkpoints.add

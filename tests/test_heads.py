@@ -7,13 +7,13 @@ import h5py
 import numpy as np
 import pytest
 
-from stages.common import dense
-from stages.common import features as features_module
-from stages.common.folds import assign_folds
-from stages.common.heads import HEADS, Blend, parts_of
-from stages.common.params import Train
-from stages.common.rows import Rows, TrainingData
-from stages.common.scores import Scores
+from gap_ensemble.heads import dense
+from gap_ensemble.heads.blend import HEADS, Blend, parts_of
+from gap_ensemble.heads.rows import Rows, TrainingData
+from gap_ensemble.params import Train
+from gap_ensemble.scoring.scores import Scores
+from gap_ensemble.storage import features as features_module
+from gap_ensemble.validation.folds import assign_folds
 from stages.train import fit_folds, fit_weights
 
 COLUMNS = {"A": [0, 12], "B": [12, 20]}

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from stages.common import images
-from stages.common.images import BadPicture, check_picture, read_picture
+from gap_ensemble.images import decoding as images
+from gap_ensemble.images.decoding import BadPicture, check_picture, read_picture
 
 ORANGE = (200, 100, 50)
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")

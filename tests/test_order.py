@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from gap_ensemble.networks.quiet_keras import keras
+from gap_ensemble.params import PARAMS_FILE
 from stages import ensemble, extract, link, predict, train
-from stages.common.params import PARAMS_FILE
-from stages.common.quiet_keras import keras
 
 # NumPy 2 asks for `copy`; Keras's variables do not know it yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.errors import UserError
-from stages.common.params import Params, load_params
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.params import Params, load_params
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = (ROOT / "params.yaml").read_text(encoding="utf-8")

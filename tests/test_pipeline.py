@@ -24,9 +24,9 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from stages.common.params import PARAMS_FILE
-from stages.common.paths import ENSEMBLE, FEATURES, JUDGED, METRICS, MODELS, OOF, REPORT, RESULTS, SAMPLE, SUBMISSION
-from stages.common.quiet_keras import keras
+from gap_ensemble.networks.quiet_keras import keras
+from gap_ensemble.params import PARAMS_FILE
+from gap_ensemble.paths import ENSEMBLE, FEATURES, JUDGED, METRICS, MODELS, OOF, REPORT, RESULTS, SAMPLE, SUBMISSION
 from tools.sample import draw_animal, draw_competition
 from tools.workspace import COPIED
 

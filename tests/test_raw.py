@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from stages.common.errors import UserError
+from gap_ensemble.messages.errors import UserError
 from tools import raw
 
 Save = Callable[[str, bytes], Path]

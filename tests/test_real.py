@@ -5,13 +5,14 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
-from stages.common.competition import find_competition
-from stages.common.params import PARAMS_FILE, Data
+from gap_ensemble.competition.competition import find_competition
+from gap_ensemble.params import PARAMS_FILE, Data
+from tools.workspace import change_params
 
 COMPETITIONS = Path(os.environ.get("COMPETITIONS", "absent"))
 pytestmark = pytest.mark.skipif(not COMPETITIONS.is_dir(), reason="COMPETITIONS is not set to a folder of competitions")
@@ -21,12 +22,13 @@ RunModule = Callable[..., subprocess.CompletedProcess[str]]
 
 def use(raw: Path) -> None:
     """Point params.yaml at a competition, with one small untrained network."""
-    yaml = YAML()
-    params = yaml.load(PARAMS_FILE.read_text(encoding="utf-8"))
-    params["data"]["raw"] = str(raw)
-    params["backbones"] = {"MobileNet": {"weights": "random", "input_size": 64}}
-    params["train"] |= {"folds": 1, "epochs": 3}
-    yaml.dump(params, PARAMS_FILE)
+
+    def change(params: Any) -> None:
+        params["data"]["raw"] = str(raw)
+        params["backbones"] = {"MobileNet": {"weights": "random", "input_size": 64}}
+        params["train"] |= {"folds": 1, "epochs": 3}
+
+    change_params(PARAMS_FILE, change)
 
 
 def test_dogs_vs_cats_as_kaggle_ships_it() -> None:

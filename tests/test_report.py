@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from gap_ensemble.competition.competition import Competition, Found, Submission, write_competition
+from gap_ensemble.paths import GROUPS, JUDGED, METRICS, OOF, OVERVIEW, REPORT, SCORES
+from gap_ensemble.storage.tables import write_table
 from stages import report
-from stages.common.competition import Competition, Found, Submission, write_competition
-from stages.common.paths import GROUPS, JUDGED, METRICS, OOF, OVERVIEW, REPORT, SCORES
-from stages.common.tables import write_table
 
 N_PICTURES = 25_000
 CLASSES = ["cat", "dog"]

@@ -28,15 +28,15 @@ import h5py
 import numpy as np
 import PIL
 import pytest
-from ruamel.yaml import YAML
+from conftest import BATCH, N_TEST, N_TRAIN
 
+from gap_ensemble.messages.errors import UserError, run
+from gap_ensemble.params import PARAMS_FILE
+from gap_ensemble.storage.features import PartialRows
 from stages import link
-from stages.common.errors import UserError, run
-from stages.common.features import PartialRows
-from stages.common.params import PARAMS_FILE
-from tools.sample import draw_animal, draw_competition
+from tools.sample import draw_animal
+from tools.workspace import change_params
 
-N_TRAIN, N_TEST, BATCH = 120, 40, 8
 PARTIAL = Path("features/partial")
 STATE = PARTIAL / "MobileNet.json"
 OUTPUT = Path("features/gap/MobileNet.h5")
@@ -44,8 +44,8 @@ OUTPUT = Path("features/gap/MobileNet.h5")
 SLOWLY = """
 import signal, sys, time
 from stages import extract
-from stages.common.backbones import Network
-from stages.common.errors import run
+from gap_ensemble.networks.backbones import Network
+from gap_ensemble.messages.errors import run
 
 extract.SECONDS_BETWEEN_SAVES = -1
 features = Network.features
@@ -54,28 +54,6 @@ sys.argv = ["stages.extract", "MobileNet"]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell in the background ignores it.
 run(extract.main)
 """
-
-
-def set_params(change: Callable[[Any], object]) -> None:
-    """Change the values of params.yaml in place."""
-    yaml = YAML()
-    params = yaml.load(PARAMS_FILE.read_text(encoding="utf-8"))
-    change(params)
-    yaml.dump(params, PARAMS_FILE)
-
-
-@pytest.fixture
-def linked(project: Path) -> Path:
-    """Return a project in which link has run, with one small network."""
-    draw_competition(project / "data/raw", N_TRAIN, N_TEST)
-
-    def change(params: Any) -> None:
-        params["backbones"] = {"MobileNet": {"weights": "random", "input_size": 32}}
-        params["extract"]["batch_size"] = BATCH
-
-    set_params(change)
-    link.main()
-    return project
 
 
 def n_saved() -> int:
@@ -468,7 +446,7 @@ def fewer_pictures() -> None:
 
 
 def other_parameter() -> None:
-    set_params(lambda params: params["extract"].update(flip=True))
+    change_params(PARAMS_FILE, lambda params: params["extract"].update(flip=True))
 
 
 @pytest.mark.parametrize(
@@ -559,7 +537,7 @@ def test_two_extractions_of_one_network_at_once() -> None:
 
 
 def test_where_files_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.common.features.fcntl", None)
+    monkeypatch.setattr("gap_ensemble.storage.features.fcntl", None)
     filled(tmp_path / "a.rows").close()
     partial = PartialRows(tmp_path / "a.rows", 3, "one")
     assert partial.n_rows == 5

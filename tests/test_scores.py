@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score, top_k_accuracy_score
 
-from stages.common.duplicates import find_duplicates
-from stages.common.folds import assign_folds
-from stages.common.heads import fit_blend_weights
-from stages.common.scores import Calibration, Scores, clip_proba, cross_fitted_log_loss, fit_calibration
+from gap_ensemble.heads.blend import fit_blend_weights
+from gap_ensemble.scoring.scores import Calibration, Scores, clip_proba, cross_fitted_log_loss, fit_calibration
+from gap_ensemble.validation.duplicates import find_duplicates
+from gap_ensemble.validation.folds import assign_folds
 from tools.blend import blend
 
 

@@ -17,14 +17,14 @@ import pandas as pd
 from dvc.exceptions import DvcException
 from scmrepo.exceptions import SCMError
 
-from stages.common.competition import Competition, read_competition
-from stages.common.errors import UserError, listed, one_line, run
-from stages.common.heads import fit_blend_weights
-from stages.common.params import load_params
-from stages.common.paths import JUDGED, OOF, SAMPLE, TEST
-from stages.common.scores import Calibration, Scores, cross_fitted_log_loss, fit_calibration
-from stages.common.submission import PROBABILITY_FORMS, positive_index, proba_of_rows, rows_of_submission
-from stages.common.tables import read_table, write_table
+from gap_ensemble.competition.competition import Competition, read_competition
+from gap_ensemble.heads.blend import fit_blend_weights
+from gap_ensemble.messages.errors import UserError, listed, one_line, run
+from gap_ensemble.params import load_params
+from gap_ensemble.paths import JUDGED, OOF, SAMPLE, TEST
+from gap_ensemble.scoring.scores import Calibration, Scores, cross_fitted_log_loss, fit_calibration
+from gap_ensemble.storage.tables import read_table, write_table
+from gap_ensemble.tasks.submission import PROBABILITY_FORMS, positive_index, proba_of_rows, rows_of_submission
 
 BLENDS = ("fitted", "mean", "geometric")
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import run
+from gap_ensemble.messages.errors import run
 from tools.sample import draw_competition
 from tools.workspace import dvc, lay_out
 

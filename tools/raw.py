@@ -32,7 +32,7 @@ from typing import IO
 
 from tqdm import tqdm
 
-from stages.common.errors import UserError, listed, one_line, run
+from gap_ensemble.messages.errors import UserError, listed, one_line, run
 
 RAW = Path("data/raw")
 PARTIAL = ".unpack-partial"

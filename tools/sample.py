@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from stages.common.errors import UserError, run
+from gap_ensemble.messages.errors import UserError, run
 
 CLASS_NAMES = ("cat", "dog")
 

@@ -10,10 +10,20 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.common.errors import UserError
+from gap_ensemble.messages.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = (".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "stages", "tools", "weights", "features/.gitkeep")
+COPIED = (
+    ".dvc/config",
+    ".dvcignore",
+    ".gitignore",
+    "dvc.yaml",
+    "gap_ensemble",
+    "stages",
+    "tools",
+    "weights",
+    "features/.gitkeep",
+)
 
 
 def lay_out(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -39,14 +49,20 @@ def lay_out(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.h5"))
         else:
             shutil.copy(source, target)
-    yaml = YAML()
-    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    change(params)
-    with open(folder / "params.yaml", "w", encoding="utf-8") as file:
-        yaml.dump(params, file)
+    shutil.copy(ROOT / "params.yaml", folder)
+    change_params(folder / "params.yaml", change)
     if is_new:
         git("add", "--all", cwd=folder)
         git("commit", "--quiet", "--message", "The pipeline", cwd=folder)
+
+
+def change_params(path: Path, change: Callable[[Any], object]) -> None:
+    """Change the values of a params.yaml in place; its comments stay."""
+    yaml = YAML()
+    params = yaml.load(path.read_text(encoding="utf-8"))
+    change(params)
+    with open(path, "w", encoding="utf-8") as file:
+        yaml.dump(params, file)
 
 
 def git(*arguments: str, cwd: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.common.competition import Competition
-from stages.common.errors import UserError, listed
+from gap_ensemble.competition.competition import Competition
+from gap_ensemble.messages.errors import UserError, listed
 
 PROBABILITY_FORMS = ("probability", "probabilities")
 # Probabilities that are looked at together; of more, evenly spread rows are taken.

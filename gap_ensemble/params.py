@@ -8,6 +8,7 @@ the stage that needs it.
 """
 
 import difflib
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.common.errors import UserError, one_line
+from gap_ensemble.messages.errors import UserError, one_line
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -143,6 +144,19 @@ class Params(Section):
     ensemble: Ensemble
     train: Train
     predict: Predict
+
+
+def entry_of_command_line(stage: str, entries: dict[str, Any]) -> str:
+    """Return the name of the entry for which a stage is run: the command line's only argument.
+
+    Raises
+    ------
+    UserError
+        If it is none of the entries.
+    """
+    if len(sys.argv) != 2 or sys.argv[1] not in entries:
+        raise UserError(f"stages.{stage}: found {sys.argv[1:]}; give one of {', '.join(entries) or '(none)'}")
+    return sys.argv[1]
 
 
 def load_params(path: str | Path = PARAMS_FILE) -> Params:

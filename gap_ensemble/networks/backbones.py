@@ -20,13 +20,13 @@ import h5py
 import numpy as np
 import PIL
 
-from stages.common.engines import ENGINES, OutOfMemory
-from stages.common.errors import UserError, one_line
-from stages.common.files import atomic_path, require_room
-from stages.common.params import Backbone, Params
-from stages.common.paths import TUNED, WEIGHTS
-from stages.common.quiet_keras import keras
-from stages.common.small_convnet import SmallConvNet
+from gap_ensemble.extraction.engines import ENGINES, OutOfMemory
+from gap_ensemble.messages.errors import UserError, one_line
+from gap_ensemble.networks.quiet_keras import keras
+from gap_ensemble.networks.small_convnet import SmallConvNet
+from gap_ensemble.params import Backbone, Params
+from gap_ensemble.paths import TUNED, WEIGHTS
+from gap_ensemble.storage.files import atomic_path, require_room
 
 # MobileNetV3's classifier takes any size; 224 is the one it was trained on.
 SIZE_OF_ANY = 224

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.common.errors import UserError, listed
-from stages.common.params import Data
-from stages.common.raw import Pictures, composed, folders_in, is_sample, is_split, picture_stem
-from stages.common.tables import read_any_table, read_table
+from gap_ensemble.competition.folders import Pictures, composed, folders_in, is_sample, is_split, picture_stem
+from gap_ensemble.messages.errors import UserError, listed
+from gap_ensemble.params import Data
+from gap_ensemble.storage.tables import read_any_table, read_table
 
 # `cat.0`, `tabby_cat-12`: a class that holds a letter, a separator and a number.
 PREFIXED = re.compile(r"^(?P<class>.*[^\W\d_].*?)[._-](?P<number>\d+)$")

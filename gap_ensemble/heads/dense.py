@@ -15,12 +15,21 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import logsumexp
 
-from stages.common.features import BLOCK_BYTES, atomic_hdf5
-from stages.common.folds import assign_folds
-from stages.common.params import Train
-from stages.common.rows import MEMORY_BYTES, Curves, Head, OnProgress, TrainingData, class_weights, standardise
+from gap_ensemble.heads.rows import (
+    MEMORY_BYTES,
+    Curves,
+    Head,
+    OnProgress,
+    TrainingData,
+    class_weights,
+    probabilities,
+    standardise,
+)
+from gap_ensemble.params import Train
+from gap_ensemble.storage.features import BLOCK_BYTES, atomic_hdf5
+from gap_ensemble.validation.folds import assign_folds
 
 # A trainable weight takes this many bytes: itself, its gradient, and two moments of the optimizer, float32 each.
 BYTES_PER_WEIGHT = 16
@@ -48,7 +57,6 @@ class DenseHead:
     """
 
     def __init__(self, options: Train, n_features: int, n_classes: int):
-        self.n_classes = n_classes
         self.mean, self.scale = np.zeros(n_features), np.ones(n_features)
         sizes = layer_sizes(options, n_features, n_classes)
         self.layers: Layers = [(np.zeros(pair, np.float32), np.zeros(pair[1], np.float32)) for pair in sizes]
@@ -86,8 +94,7 @@ class DenseHead:
         outputs = standardise(features, self.mean, self.scale)
         for kernel, bias in self.layers[:-1]:
             outputs = np.maximum(outputs @ kernel + bias, 0)
-        outputs = outputs @ self.layers[-1][0] + self.layers[-1][1]
-        return np.hstack([expit(-outputs), expit(outputs)]) if self.n_classes == 2 else softmax(outputs, axis=1)
+        return probabilities(outputs @ self.layers[-1][0] + self.layers[-1][1])
 
     def save(self, path: Path) -> None:
         """Write mean, scale and layers."""
@@ -121,7 +128,7 @@ class Stack:
     """
 
     def __init__(self, data: TrainingData, folds: list[int]):
-        from stages.common.quiet_keras import keras
+        from gap_ensemble.networks.quiet_keras import keras
 
         self.data, self.folds, self.n_heads = data, folds, len(folds)
         options = data.options

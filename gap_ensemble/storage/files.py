@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.common.errors import UserError, one_line
+from gap_ensemble.messages.errors import UserError, one_line
 
 
 @contextmanager

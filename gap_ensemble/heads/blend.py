@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common.dense import DenseHead
-from stages.common.logistic import LogisticHead
-from stages.common.params import Train
-from stages.common.rows import Head
+from gap_ensemble.heads.dense import DenseHead
+from gap_ensemble.heads.logistic import LogisticHead
+from gap_ensemble.heads.rows import Head
+from gap_ensemble.params import Train
 
 HEADS: dict[str, type[Head]] = {"dense": DenseHead, "logistic": LogisticHead}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common.errors import UserError, listed, one_line
-from stages.common.files import atomic_path
+from gap_ensemble.messages.errors import UserError, listed, one_line
+from gap_ensemble.storage.files import atomic_path
 
 
 def read_table(path: Path) -> pd.DataFrame:

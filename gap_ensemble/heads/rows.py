@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.special import expit, softmax
 from sklearn.preprocessing import StandardScaler
 
-from stages.common.features import block_slices
-from stages.common.params import Train
+from gap_ensemble.params import Train
+from gap_ensemble.storage.features import block_slices
 
 # Features up to this size are kept in memory; larger ones are read from the file again in every epoch.
 MEMORY_BYTES = 2**30
@@ -102,6 +103,11 @@ class Rows:
 def standardise(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Return `(features - mean) / scale` as float32, calculated in float64: some features vary by 1e-20."""
     return ((features - mean) / scale).astype(np.float32)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the probability of every class, shape (n, n_classes), for logits of that shape, or (n, 1) of two."""
+    return np.hstack([expit(-logits), expit(logits)]) if logits.shape[1] == 1 else np.asarray(softmax(logits, axis=1))
 
 
 def class_weights(label: np.ndarray, n_classes: int, kind: str | None) -> np.ndarray:

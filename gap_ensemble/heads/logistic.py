@@ -4,16 +4,24 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
-from stages.common.errors import UserError
-from stages.common.features import atomic_hdf5
-from stages.common.folds import assign_folds
-from stages.common.params import Train
-from stages.common.rows import MEMORY_BYTES, Curves, Head, OnProgress, Rows, TrainingData, standardise
+from gap_ensemble.heads.rows import (
+    MEMORY_BYTES,
+    Curves,
+    Head,
+    OnProgress,
+    Rows,
+    TrainingData,
+    probabilities,
+    standardise,
+)
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.params import Train
+from gap_ensemble.storage.features import atomic_hdf5
+from gap_ensemble.validation.folds import assign_folds
 
 # Strengths that `logistic` tries: scikit-learn's C, small is strong.
 LOGISTIC_C = (3e-4, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -35,7 +43,7 @@ class LogisticHead:
     """
 
     def __init__(self, options: Train, n_features: int, n_classes: int):
-        self.options, self.n_classes = options, n_classes
+        self.options = options
         n_outputs = 1 if n_classes == 2 else n_classes
         # Classes without a row keep an intercept that makes them improbable.
         self.arrays = {
@@ -103,10 +111,7 @@ class LogisticHead:
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return the probability of every class, shape (n, n_classes)."""
         features = standardise(features, self.arrays["mean"], self.arrays["scale"])
-        logits = features @ self.arrays["coef"].T + self.arrays["intercept"]
-        if self.n_classes == 2:
-            return np.hstack([expit(-logits), expit(logits)])
-        return np.asarray(softmax(logits, axis=1))
+        return probabilities(features @ self.arrays["coef"].T + self.arrays["intercept"])
 
     def save(self, path: Path) -> None:
         """Write mean, scale, coefficients and intercepts."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.common.errors import UserError, one_line
+from gap_ensemble.messages.errors import UserError, one_line
 
 # Takes (n, size, size, 3) float32, preprocessed; returns (n, n_features) float32. May be called from several threads.
 Forward = Callable[[np.ndarray], np.ndarray]

@@ -6,7 +6,7 @@ pictures of 32 to 150 pixels. It has the signature of the networks of `keras.app
 
 from typing import Any
 
-from stages.common.quiet_keras import keras
+from gap_ensemble.networks.quiet_keras import keras
 
 
 def SmallConvNet(  # noqa: N802 - named as in keras.applications

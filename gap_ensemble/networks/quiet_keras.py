@@ -1,6 +1,6 @@
 """Keras, imported without TensorFlow's start-up messages, which say nothing that a user can act on.
 
-    from stages.common.quiet_keras import keras
+    from gap_ensemble.networks.quiet_keras import keras
 
 TensorFlow writes them from C++ before it reads any setting. They are held back, and shown only if the import fails.
 """

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from stages.common.errors import UserError, listed
+from gap_ensemble.messages.errors import UserError, listed
 
 # train, train_images, test1, test_stg1, stage1_train, test-jpg: the names that Kaggle's competitions use.
 SPLIT_FOLDER = r"(stage\d[-_])?{}(ing)?[-_ ]?(images?|imgs?|jpe?gs?|pngs?|set|data|stg|stage)?[-_ ]?\d*"

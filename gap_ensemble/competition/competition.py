@@ -16,14 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
-from stages.common.errors import UserError, listed
-from stages.common.files import write_text
-from stages.common.labels import Labels, find_labels, is_number
-from stages.common.params import Data
-from stages.common.paths import COMPETITION, MANIFEST, SAMPLE
-from stages.common.raw import (
+from gap_ensemble.competition.folders import (
     PICTURE_SUFFIX,
     Pictures,
     files_below,
@@ -33,7 +29,12 @@ from stages.common.raw import (
     tables_in,
     zip_hint,
 )
-from stages.common.tables import read_table, write_table
+from gap_ensemble.competition.labels import Labels, find_labels, is_number
+from gap_ensemble.messages.errors import UserError, listed
+from gap_ensemble.params import Data
+from gap_ensemble.paths import COMPETITION, MANIFEST, SAMPLE
+from gap_ensemble.storage.files import write_text
+from gap_ensemble.storage.tables import read_table, write_table
 
 SubmissionKind = Literal["probability", "probabilities", "class", "class_confidence"]
 
@@ -297,3 +298,14 @@ def read_manifest() -> pd.DataFrame:
     if not MANIFEST.is_file():
         raise UserError(f"{MANIFEST}: no such file; run `dvc repro`")
     return pd.read_csv(MANIFEST, dtype=str, keep_default_na=False)
+
+
+def whole_pictures(split: str) -> pd.DataFrame:
+    """Return the manifest's rows of a split, `train` or `test`, without those left out as bad."""
+    manifest = read_manifest()
+    return manifest[(manifest["split"] == split) & (manifest["problem"] == "")]
+
+
+def labels_of(pictures: pd.DataFrame, class_names: list[str]) -> np.ndarray:
+    """Return the index of every picture's class in `class_names`, shape (n_pictures,), int32."""
+    return pictures["class"].map({name: index for index, name in enumerate(class_names)}).to_numpy(np.int32)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from stages.common.errors import UserError
+from gap_ensemble.messages.errors import UserError
 
 # Our own limit below replaces Pillow's, which would only warn at this size and judges before a JPEG is scaled down.
 Image.MAX_IMAGE_PIXELS = None

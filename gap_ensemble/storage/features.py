@@ -24,8 +24,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from stages.common.errors import UserError, one_line
-from stages.common.files import atomic_path, blamed_on, require_room, write_text
+from gap_ensemble.messages.errors import UserError, one_line
+from gap_ensemble.storage.files import atomic_path, blamed_on, require_room, write_text
 
 try:
     import fcntl

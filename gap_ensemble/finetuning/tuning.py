@@ -10,13 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from stages.common.backbones import Network
-from stages.common.dense import DenseHead
-from stages.common.errors import UserError
-from stages.common.features import atomic_hdf5
-from stages.common.files import write_text
-from stages.common.params import Augment, Finetune
-from stages.common.quiet_keras import keras
+from gap_ensemble.heads.dense import DenseHead
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.networks.backbones import Network
+from gap_ensemble.networks.quiet_keras import keras
+from gap_ensemble.params import Augment, Finetune
+from gap_ensemble.storage.features import atomic_hdf5
+from gap_ensemble.storage.files import write_text
 
 NORMALISATIONS = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
 

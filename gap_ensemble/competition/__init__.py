@@ -1,0 +1,1 @@
+"""What a competition's files say: folders, labels, groups, the sample submission."""

@@ -1,0 +1,1 @@
+"""From pictures to features: engines that compute a network, and the workers that hold one."""

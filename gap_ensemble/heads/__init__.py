@@ -1,0 +1,1 @@
+"""What is trained on the features, and how several are combined."""

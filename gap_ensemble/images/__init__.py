@@ -1,0 +1,1 @@
+"""Decoding: from a file's content to a square of pixels."""

@@ -1,0 +1,1 @@
+"""Where networks come from: keras.applications, the small network, preset folders, ONNX files."""

@@ -1,0 +1,1 @@
+"""Metrics, and the decisions that turn probabilities into what is submitted."""

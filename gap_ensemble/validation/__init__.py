@@ -1,0 +1,1 @@
+"""Which rows validate which model: folds, groups, near-duplicates."""

@@ -1,1 +1,0 @@
-"""What several stages share: parameters, pictures, networks, features, folds, heads and scores."""
