@@ -8,11 +8,12 @@ the stage that needs it.
 """
 
 import difflib
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -28,6 +29,28 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 EntryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 
+METRICS = [
+    "log_loss",
+    "accuracy",
+    "balanced_accuracy",
+    "roc_auc",
+    *(f"{score}_{average}" for score in ("f1", "f2") for average in ("micro", "macro", "samples")),
+    "quadratic_kappa",
+    "rmse",
+    "mae",
+    "gap",
+]
+
+
+def _known_metric(name: str) -> str:
+    if name != "auto" and name not in METRICS and not re.fullmatch(r"map_at_[1-9]\d*|top_[1-9]\d*_error", name):
+        raise ValueError(f"accepted: auto, {', '.join(METRICS)}, map_at_5 or top_5_error with any number")
+    return name
+
+
+Metric = Annotated[str, AfterValidator(_known_metric)]
+
+
 class Section(BaseModel):
     """A part of params.yaml in which every key must be known."""
 
@@ -38,7 +61,16 @@ class Data(Section):
     """`data`: the competition's files."""
 
     raw: str = Field(min_length=1)
+    # Folders of pictures, seen from raw.
+    train: str | list[str] = "auto"
+    test: str | list[str] = "auto"
+    task: Literal["auto", "classes", "labels", "grades", "numbers"] = "auto"
     labels: str = "auto"
+    metric: Metric = "auto"
+    # A column of the table of labels, or a pattern on file names whose first group is the group.
+    groups: str | None = None
+    columns: list[str] | Literal["all"] = []
+    pool: Literal["auto", "mean", "max", "side_by_side"] = "auto"
     positive_class: str | None = None
     bad_images: Literal["error", "skip"] = "error"
 
@@ -215,9 +247,9 @@ def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
         return f"{path}: {name}: found {problem['input']!r}; expected below it: {below}"
     if problem["type"] == "missing":
         return f"{path}: {name}: missing; add it (the file in the repository shows a value)"
-    message = problem["msg"]
+    message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # Of several keys together.
-        return f"{path}: {name}: {message.removeprefix('Value error, ')}"
+        return f"{path}: {name}: {message}"
     if problem["type"] == "literal_error":
         accepted = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         near = difflib.get_close_matches(str(problem["input"]).lower(), accepted, n=1)

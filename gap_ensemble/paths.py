@@ -5,6 +5,7 @@ from pathlib import Path
 # link
 LINKS = Path("data")
 MANIFEST = Path("data/manifest.csv")
+ROWS = Path("data/rows.csv")
 COMPETITION = Path("data/competition.json")
 SAMPLE = Path("data/sample_submission.csv")
 
