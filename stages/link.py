@@ -3,22 +3,20 @@
     python -m stages.link        # or: dvc repro link
 
 Reads the folder `data.raw` as Kaggle ships it. Writes `data/train/<class>/<file>` and `data/test/<file>`, relative
-links that copy nothing, and the manifest on which every later stage depends (`gap_ensemble/storage/manifest.py`). DVC does
- not track the links: it would replace them by copies and hash every picture once more for every stage.
+links that copy nothing, and the manifest on which every later stage depends (`gap_ensemble/storage/manifest.py`).
 """
 
-import os
-import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
+from gap_ensemble.competition.class_folders import lay_out, refuse_plain_files
 from gap_ensemble.competition.competition import Found, find_competition, write_competition
 from gap_ensemble.images.decoding import check_picture
 from gap_ensemble.messages.errors import UserError, listed, run
 from gap_ensemble.messages.progress import N_WORKERS, Progress, map_ahead
 from gap_ensemble.params import load_params
-from gap_ensemble.paths import LINKS, MANIFEST
+from gap_ensemble.paths import MANIFEST
 from gap_ensemble.storage.tables import write_table
 
 
@@ -67,64 +65,6 @@ def check_pictures(raw: Path, pictures: pd.DataFrame) -> pd.DataFrame:
             progress.add(1)
     pictures = pictures.assign(md5=[md5 for md5, _ in results], problem=[problem for _, problem in results])
     return pictures.sort_values(["split", "md5", "file"], ascending=[False, True, True], ignore_index=True)
-
-
-def refuse_plain_files() -> None:
-    """Refuse to replace anything but links and folders, before anything is done.
-
-    Raises
-    ------
-    UserError
-        If `data/train` or `data/test` hold, or are, anything else: it would be lost.
-    """
-    for split in ("train", "test"):
-        folder = LINKS / split
-        itself = folder.is_symlink() or folder.is_file()
-        plain = [folder] if itself else [path for path in _walk(folder) if not path.is_symlink()]
-        if plain:
-            raise UserError(
-                f"{folder}: found files that are no links: {listed(plain)}; this folder is laid out anew by each run: "
-                "move them away"
-            )
-
-
-def lay_out(raw: Path, pictures: pd.DataFrame) -> None:
-    """Replace `data/train` and `data/test` by folders of relative symbolic links.
-
-    Parameters
-    ----------
-    raw : Path
-        The folder from which `file` is seen.
-    pictures : DataFrame with columns file, split, class
-        What to link.
-    """
-    for split in ("train", "test"):
-        folder = LINKS / split
-        # Laid out beside the old folder, then swapped, so that a kill leaves one of the two whole.
-        partial = LINKS / f".{split}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        target_of = {}
-        for row in pictures[pictures["split"] == split].itertuples():
-            path = PurePosixPath(str(row.file))
-            class_folder = str(row[3]).replace("/", "%2F") if split == "train" else ""
-            link = partial / class_folder / path.name
-            if link in target_of:  # The same name in two nested folders: their names go in front.
-                link = partial / class_folder / "__".join(path.parts[1:])
-            target_of[link] = raw / path
-        for folder_of_class in {link.parent for link in target_of}:
-            folder_of_class.mkdir(exist_ok=True)
-        # From where the links will lie, not from where they are made; real paths, since `..` of a link is elsewhere.
-        raw_from_split = os.path.relpath(os.path.realpath(raw), os.path.realpath(LINKS) + f"/{split}")
-        for link, target in target_of.items():
-            up = ".." if link.parent != partial else "."
-            link.symlink_to(os.path.normpath(os.path.join(up, raw_from_split, target.relative_to(raw))))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-
-
-def _walk(folder: Path) -> list[Path]:
-    return [Path(root) / name for root, _, names in os.walk(folder) for name in names]
 
 
 def _refuse_lost_classes(found: Found, pictures: pd.DataFrame) -> None:
