@@ -34,7 +34,8 @@ from benchmarks.growth import rss_unit
 from gap_ensemble.images.decoding import read_linked_picture
 from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.params import Backbone, Extract
-from gap_ensemble.storage.features import PartialRows, text_array, write_features
+from gap_ensemble.storage.features import PartialRows, write_features
+from gap_ensemble.storage.hdf5 import text_array
 from tools.workspace import ROOT
 
 BATCH = 16

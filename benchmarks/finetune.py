@@ -21,7 +21,8 @@ from gap_ensemble.networks.backbones import make_deterministic
 from gap_ensemble.params import Train
 from gap_ensemble.paths import ENSEMBLE, GROUPS
 from gap_ensemble.scoring.scores import Scores
-from gap_ensemble.storage.features import open_features, texts
+from gap_ensemble.storage.features import open_features
+from gap_ensemble.storage.hdf5 import texts
 from stages.train import fit_folds, folds_of_unseen, group_numbers
 from tools.workspace import dvc, lay_out
 

@@ -28,7 +28,8 @@ from PIL import Image
 from gap_ensemble.competition.competition import Competition, Found, Submission, write_competition
 from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.paths import FEATURES, MANIFEST
-from gap_ensemble.storage.features import block_slices, create_features, text_array
+from gap_ensemble.storage.features import create_features
+from gap_ensemble.storage.hdf5 import block_slices, text_array
 from gap_ensemble.storage.tables import write_table
 from tools.workspace import lay_out
 

@@ -22,7 +22,8 @@ from gap_ensemble.messages.errors import run
 from gap_ensemble.networks.backbones import make_deterministic
 from gap_ensemble.params import Train
 from gap_ensemble.scoring.scores import CLIPS, Calibration, Scores, cross_fitted_log_loss, fit_calibration
-from gap_ensemble.storage.features import open_features, texts
+from gap_ensemble.storage.features import open_features
+from gap_ensemble.storage.hdf5 import texts
 from gap_ensemble.validation.folds import assign_folds
 from stages.train import fit_folds, group_numbers
 from tools.workspace import dvc, lay_out

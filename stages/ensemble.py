@@ -23,8 +23,9 @@ from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.messages.progress import Progress
 from gap_ensemble.params import load_params
 from gap_ensemble.paths import ENSEMBLE, FEATURES, GROUPS
-from gap_ensemble.storage.features import atomic_hdf5, block_slices, create_features, open_features, texts
+from gap_ensemble.storage.features import create_features, open_features
 from gap_ensemble.storage.files import require_room
+from gap_ensemble.storage.hdf5 import atomic_hdf5, block_slices, texts
 from gap_ensemble.storage.tables import write_table
 from gap_ensemble.validation.duplicates import find_duplicates
 

@@ -24,7 +24,8 @@ from gap_ensemble.networks.backbones import Network, check_entries, make_determi
 from gap_ensemble.params import Extract, entry_of_command_line, load_params
 from gap_ensemble.paths import FEATURES, MANIFEST, PARTIAL
 from gap_ensemble.storage import features
-from gap_ensemble.storage.features import PartialRows, text_array, write_features
+from gap_ensemble.storage.features import PartialRows, write_features
+from gap_ensemble.storage.hdf5 import text_array
 
 SECONDS_BETWEEN_SAVES = 20
 

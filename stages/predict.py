@@ -26,8 +26,9 @@ from gap_ensemble.messages.progress import Progress
 from gap_ensemble.params import Params, load_params
 from gap_ensemble.paths import ENSEMBLE, JUDGED, MANIFEST, MODELS, OOF, SAMPLE, SCORES, SUBMISSION, TEST
 from gap_ensemble.scoring.scores import Calibration, cross_fitted_log_loss, fit_calibration
-from gap_ensemble.storage.features import block_slices, open_features, texts
+from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.files import atomic_path, write_text
+from gap_ensemble.storage.hdf5 import block_slices, texts
 from gap_ensemble.storage.tables import read_table
 from gap_ensemble.tasks.submission import (
     MAX_NUMBERS,

@@ -31,8 +31,9 @@ from gap_ensemble.params import Train, load_params
 from gap_ensemble.paths import ENSEMBLE, GROUPS, JUDGED, MODELS, OOF, RESULTS
 from gap_ensemble.reporting.plots import draw_plots, one_against_rest
 from gap_ensemble.scoring.scores import Scores
-from gap_ensemble.storage.features import block_slices, open_features, texts
+from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.files import atomic_path
+from gap_ensemble.storage.hdf5 import block_slices, texts
 from gap_ensemble.storage.tables import write_table
 from gap_ensemble.tasks.submission import rows_of_submission
 from gap_ensemble.validation.folds import assign_folds

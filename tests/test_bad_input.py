@@ -20,7 +20,8 @@ import pytest
 from gap_ensemble.competition.competition import read_competition, read_manifest
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.params import Backbone
-from gap_ensemble.storage.features import DATASETS, create_features, text_array
+from gap_ensemble.storage.features import DATASETS, create_features
+from gap_ensemble.storage.hdf5 import text_array
 from tools.sample import draw_competition
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras's, on every weight

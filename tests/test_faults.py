@@ -34,8 +34,9 @@ from test_resume import (
 from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.params import PARAMS_FILE
 from gap_ensemble.paths import ENSEMBLE, FEATURES
-from gap_ensemble.storage.features import atomic_hdf5, create_features, open_features, text_array
+from gap_ensemble.storage.features import create_features, open_features
 from gap_ensemble.storage.files import write_text
+from gap_ensemble.storage.hdf5 import atomic_hdf5, text_array
 from stages import ensemble
 from tools.sample import draw_competition
 from tools.workspace import change_params, lay_out

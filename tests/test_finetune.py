@@ -23,7 +23,8 @@ from gap_ensemble.networks.backbones import Network, read_seen, save_tuned, tune
 from gap_ensemble.params import PARAMS_FILE, Augment, Backbone, Finetune, Train, load_params
 from gap_ensemble.paths import CURVES, ENSEMBLE, FEATURES, WEIGHTS
 from gap_ensemble.scoring.scores import Scores
-from gap_ensemble.storage.features import open_features, texts
+from gap_ensemble.storage.features import open_features
+from gap_ensemble.storage.hdf5 import texts
 from gap_ensemble.validation.folds import assign_folds, hold_out
 from stages import ensemble, extract, finetune, link
 from stages.train import fit_folds, folds_of_unseen

@@ -12,7 +12,7 @@ from gap_ensemble.heads.blend import HEADS, Blend, parts_of
 from gap_ensemble.heads.rows import Rows, TrainingData
 from gap_ensemble.params import Train
 from gap_ensemble.scoring.scores import Scores
-from gap_ensemble.storage import features as features_module
+from gap_ensemble.storage import hdf5 as features_module
 from gap_ensemble.validation.folds import assign_folds
 from stages.train import fit_folds, fit_weights
 

@@ -15,8 +15,8 @@ from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.backbones import Network
 from gap_ensemble.networks.quiet_keras import keras
 from gap_ensemble.params import Augment, Finetune
-from gap_ensemble.storage.features import atomic_hdf5
 from gap_ensemble.storage.files import write_text
+from gap_ensemble.storage.hdf5 import atomic_hdf5
 
 NORMALISATIONS = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
 

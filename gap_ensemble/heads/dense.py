@@ -28,7 +28,7 @@ from gap_ensemble.heads.rows import (
     standardise,
 )
 from gap_ensemble.params import Train
-from gap_ensemble.storage.features import BLOCK_BYTES, atomic_hdf5
+from gap_ensemble.storage.hdf5 import BLOCK_BYTES, atomic_hdf5
 from gap_ensemble.validation.folds import assign_folds
 
 # A trainable weight takes this many bytes: itself, its gradient, and two moments of the optimizer, float32 each.

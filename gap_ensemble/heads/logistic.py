@@ -20,7 +20,7 @@ from gap_ensemble.heads.rows import (
 )
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.params import Train
-from gap_ensemble.storage.features import atomic_hdf5
+from gap_ensemble.storage.hdf5 import atomic_hdf5
 from gap_ensemble.validation.folds import assign_folds
 
 # Strengths that `logistic` tries: scikit-learn's C, small is strong.

@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 from sklearn.preprocessing import StandardScaler
 
 from gap_ensemble.params import Train
-from gap_ensemble.storage.features import block_slices
+from gap_ensemble.storage.hdf5 import block_slices
 
 # Features up to this size are kept in memory; larger ones are read from the file again in every epoch.
 MEMORY_BYTES = 2**30
