@@ -73,6 +73,8 @@ class Data(Section):
     pool: Literal["auto", "mean", "max", "side_by_side"] = "auto"
     positive_class: str | None = None
     bad_images: Literal["error", "skip"] = "error"
+    # What is black and what white in pictures of more than 8 bits: found from all of them, or said.
+    grey_scale: Literal["auto"] | tuple[float, float] = "auto"
 
 
 class Backbone(Section):

@@ -118,7 +118,7 @@ def extract(network: Network, raw: Path, files: list[str], partial: PartialRows,
 
 def _fingerprint(network: Network, options: Extract) -> str:
     """Identify everything that the features depend on: pictures, network, weights, parameters, code."""
-    modules = [backbones, engines, features, images, small_convnet, sys.modules[__name__]]
+    modules = [backbones, engines, features, *images.MODULES, small_convnet, sys.modules[__name__]]
     size = options.batch_size or default_batch_size()
     return network.fingerprint(modules, MANIFEST.read_bytes(), repr((options, size)).encode())
 

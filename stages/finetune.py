@@ -82,7 +82,8 @@ def main() -> None:
         f"{network.base.compute_dtype}"
     )
 
-    modules = [backbones, dense, engines, extract_module, features, folds, images, rows_module, small_convnet, tuning]
+    modules = [backbones, dense, engines, extract_module, features, folds, rows_module, small_convnet, tuning]
+    modules += images.MODULES
     values = [entry.model_dump_json(), str(mixed), str(params.seed), rows.to_csv(), str(chooses.tolist())]
     fingerprint = network.fingerprint([*modules, sys.modules[__name__]], *(value.encode() for value in values))
     partial = PartialRows(PARTIAL / f"finetune.{name}.rows", network.n_features, fingerprint)

@@ -63,7 +63,7 @@ def check_pictures(raw: Path, pictures: pd.DataFrame) -> pd.DataFrame:
         for result in map_ahead(check_picture, paths, n_ahead=8 * N_WORKERS):
             results.append(result)
             progress.add(1)
-    pictures = pictures.assign(md5=[md5 for md5, _ in results], problem=[problem for _, problem in results])
+    pictures = pictures.assign(md5=[result.md5 for result in results], problem=[result.problem for result in results])
     return pictures.sort_values(["split", "md5", "file"], ascending=[False, True, True], ignore_index=True)
 
 

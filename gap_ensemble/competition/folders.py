@@ -11,7 +11,7 @@ from gap_ensemble.messages.errors import UserError, listed
 # train, train_images, test1, test_stg1, stage1_train, test-jpg: the names that Kaggle's competitions use.
 SPLIT_FOLDER = r"(stage\d[-_])?{}(ing)?[-_ ]?(images?|imgs?|jpe?gs?|pngs?|set|data|stg|stage)?[-_ ]?\d*"
 IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
-PICTURE_SUFFIX = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?|jfif)$", re.IGNORECASE)
+PICTURE_SUFFIX = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?|jfif|jp2|dcm|dicom|npy)$", re.IGNORECASE)
 
 
 def picture_stem(file: str) -> str:

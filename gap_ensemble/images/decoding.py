@@ -2,49 +2,81 @@
 
 The definition, the same for every network and every engine:
 
-1. The content decides the format, not the suffix (whatever Pillow reads; of an animation the first frame).
+1. The content decides the format, not the suffix: whatever Pillow reads, `.npy` arrays (`arrays.py`) and DICOM
+   (`dicom.py`); of an animation the first frame. Metadata beside the pixels can be as odd as it likes.
 2. The EXIF orientation is applied. Transparency is laid on white. Everything becomes 8-bit RGB: grey and palettes by
-   expansion, CMYK and YCCK by Pillow's conversion, 16-bit channels by their upper byte.
-3. A JPEG much larger than the network's input is decoded at a half, a quarter or an eighth of its size, as long as
-   both sides stay at least twice the input's: faster, and memory follows the network's input, not the camera.
-4. The whole picture, without cropping, is resized to a square with Pillow's bilinear filter, whose support grows with
+   expansion, CMYK and YCCK by Pillow's conversion, more than 8 bits by the data set's scale (`grey.py`).
+3. A picture much larger than the network's input is decoded at a half, a quarter or an eighth of its size, as long as
+   both sides stay at least twice the input's, if it is a JPEG: faster, and memory follows the network's input.
+4. A picture of more than `MAX_PIXELS` is decoded at the first such fraction that fits, whatever the network: a JPEG by
+   its decoder, PNG and TIFF by libvips (`large.py`). So what can be read at one size can be read at every other.
+5. The whole picture, without cropping, is resized to a square with Pillow's bilinear filter, whose support grows with
    the scale (antialiased). Nearest-neighbour, Keras's old default, drops pixels and with them fine texture.
 """
 
 import contextlib
+import ctypes
 import hashlib
 import io
+import sys
 import warnings
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+import PIL._imaging
+from PIL import ExifTags, Image, ImageFile, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
+from gap_ensemble.images import arrays, dicom, grey, large, metadata
+from gap_ensemble.images.arrays import MAGIC, read_array
+from gap_ensemble.images.dicom import is_dicom, is_dicom_without_preamble, read_dicom
+from gap_ensemble.images.grey import GreyRange, Scale, WidePixels
+from gap_ensemble.images.large import read_large
+from gap_ensemble.images.metadata import jpeg_is_scalable, png_without_metadata
+from gap_ensemble.images.problems import BadPicture
 from gap_ensemble.messages.errors import UserError
 
 # Our own limit below replaces Pillow's, which would only warn at this size and judges before a JPEG is scaled down.
 Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+# Damaged metadata warns, by the hundred; the pixels are fine. Not around each call: that is not safe in threads.
+warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
+# libtiff prints its messages itself; what matters arrives as Pillow's exception. Looked up through Pillow, which brings
+# a libtiff of its own.
+with contextlib.suppress(AttributeError, OSError):
+    _libtiff = ctypes.CDLL(PIL._imaging.__file__)
+    _libtiff.TIFFSetWarningHandler(None)
+    _libtiff.TIFFSetErrorHandler(None)
 
 # Decoded pixels that one picture may take: with transparency, 50 million are five copies of 200 MB on their way to RGB.
 MAX_PIXELS = 50_000_000
 # A progressive JPEG keeps every coefficient of the full picture in memory, however small it is decoded.
 MAX_PROGRESSIVE_PIXELS = 64_000_000
+# Pillow gives the upper bytes of 16-bit colours; read in the other order of bytes, the same file gives the lower ones.
+OTHER_ORDER = {"16B": "16L", "16L": "16B", "16N": "16B"}  # N: this machine's, little-endian.
+# What the pixels depend on: for the fingerprint of features.
+MODULES = [arrays, dicom, grey, large, metadata, sys.modules[__name__]]
 
 
-class BadPicture(Exception):  # noqa: N818 - it names a thing, as the report does
-    """A file that can't be decoded; the text says why in a few words."""
+class Checked(NamedTuple):
+    """What one look at a file has shown."""
+
+    md5: str  # of the content in hexadecimal, as `md5sum` and DVC give it; empty if the file can't be read
+    problem: str  # why it does not decode, in a few words; empty if it does
+    grey_range: GreyRange | None  # of a picture that needs a scale, for `find_grey_scale`
 
 
-def read_picture(content: bytes, size: int) -> np.ndarray:
+def read_picture(content: bytes, size: int, scale: Scale | None = None) -> np.ndarray:
     """Decode a picture and resize it to a square, as defined at the top of this module.
 
     Parameters
     ----------
     content : bytes
-        The content of the file, in any format that Pillow reads.
+        The content of the file.
     size : int
         Side of the square, in pixels.
+    scale : Scale, optional
+        The data set's, for pictures of more than 8 bits. Without it, the picture's own range decides.
 
     Returns
     -------
@@ -54,22 +86,53 @@ def read_picture(content: bytes, size: int) -> np.ndarray:
     Raises
     ------
     BadPicture
-        If the content is empty, truncated, no picture, or larger than `MAX_PIXELS` once decoded.
+        If the content is empty, truncated, no picture, or too large.
     """
+    return _square(content, size, scale)[0]
+
+
+def read_linked_picture(path: Path, size: int, scale: Scale | None = None) -> np.ndarray:
+    """Read a picture that stage link has found whole, as `read_picture` does.
+
+    Raises
+    ------
+    UserError
+        If it can't be read any more.
+    """
+    try:
+        return read_picture(path.read_bytes(), size, scale)
+    except (BadPicture, OSError) as error:
+        raise UserError(f"{path}: {error}; it was whole in stage link: run `dvc repro` again") from None
+
+
+def check_picture(path: Path) -> Checked:
+    """Read a file once: for its hash, for whether it decodes, and for its range of grey.
+
+    What passes can be read at every size: the size decides only at which scale a JPEG or a large picture is decoded,
+    not whether it is.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return Checked("", f"can't be read ({error.strerror})", None)
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    try:
+        # A small square makes a JPEG decode at an eighth of its size, and still reads the file to its end.
+        return Checked(md5, "", _square(content, 8, None)[1])
+    except BadPicture as error:
+        return Checked(md5, str(error), None)
+
+
+def _square(content: bytes, size: int, scale: Scale | None) -> tuple[np.ndarray, GreyRange | None]:
+    """Return the square, and the range of a picture that needs a scale; every error becomes a BadPicture."""
     if not content:
         raise BadPicture("is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Damaged EXIF blocks warn; the pixels are fine.
-            with Image.open(io.BytesIO(content)) as file:
-                _refuse_huge(file, size)
-                file.load()  # First of all, so that only what is wrong with the EXIF block itself is forgiven below.
-                with contextlib.suppress(Exception):
-                    file.getexif()  # Kept by `file`; from bytes, Pillow would write the other tags anew, and may fail.
-                for key in ("exif", "Raw profile type exif"):
-                    file.info.pop(key, None)
-                ImageOps.exif_transpose(file, in_place=True)
-                return np.asarray(_rgb(file).resize((size, size), Image.Resampling.BILINEAR))
+        picture, found = _decode(content, size, scale), None
+        if isinstance(picture, WidePixels):
+            found = picture.range()
+            picture = picture.image(scale)
+        return np.asarray(_rgb(picture).resize((size, size), Image.Resampling.BILINEAR)), found
     except BadPicture:
         raise
     except UnidentifiedImageError:
@@ -81,66 +144,120 @@ def read_picture(content: bytes, size: int) -> np.ndarray:
         raise BadPicture(f"is {reason} ({' '.join(str(error).split())[:100] or type(error).__name__})") from None
 
 
-def read_linked_picture(path: Path, size: int) -> np.ndarray:
-    """Read a picture that stage link has found whole, as `read_picture` does.
-
-    Raises
-    ------
-    UserError
-        If it can't be read any more.
-    """
+def _decode(content: bytes, size: int, scale: Scale | None) -> Image.Image | WidePixels:
+    """Decode a picture, at a smaller scale where the definition says so, and turn it upright."""
+    if content.startswith(MAGIC):
+        return read_array(content, MAX_PIXELS)
+    if is_dicom(content):
+        return read_dicom(content, MAX_PIXELS)
+    content = png_without_metadata(content)
     try:
-        return read_picture(path.read_bytes(), size)
-    except (BadPicture, OSError) as error:
-        raise UserError(f"{path}: {error}; it was whole in stage link: run `dvc repro` again") from None
+        file = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        if is_dicom_without_preamble(content):
+            return read_dicom(content, MAX_PIXELS)
+        raise
+    with file:
+        n_pixels = file.width * file.height
+        if isinstance(file, JpegImagePlugin.JpegImageFile) and jpeg_is_scalable(content):
+            if file.info.get("progressive") and n_pixels > MAX_PROGRESSIVE_PIXELS:
+                raise BadPicture(f"is too large ({n_pixels / 1e6:,.0f} million pixels of a progressive JPEG)")
+            _scale_down(file, size)
+        if file.width * file.height > MAX_PIXELS:
+            orientation = _orientation(file)
+            if isinstance(file, JpegImagePlugin.JpegImageFile):
+                raise BadPicture(f"is too large ({n_pixels / 1e6:,.0f} million pixels)")
+            picture = read_large(content, file, size, MAX_PIXELS)
+            return _turned(picture, orientation) if isinstance(picture, Image.Image) else picture
+        order = _byte_order(file)
+        if order is None or (scale and scale.bits == 16):
+            return _wide(_upright(file))
+        upper = _upright(file)
+    with Image.open(io.BytesIO(content)) as file:
+        _change_byte_order(file, order)
+        return _wide_colours(np.asarray(upper), np.asarray(_upright(file)))
 
 
-def check_picture(path: Path) -> tuple[str, str]:
-    """Read a file once, for its hash and for whether it decodes.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    md5 : str
-        MD5 of the content in hexadecimal, as `md5sum` and DVC give it; empty if the file can't be read.
-    problem : str
-        Why it does not decode, in a few words; empty if it does.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        return "", f"can't be read ({error.strerror})"
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    try:
-        # A small square makes a JPEG decode at an eighth of its size, and still reads the file to its end.
-        read_picture(content, 8)
-    except BadPicture as error:
-        return md5, str(error)
-    return md5, ""
+def _scale_down(image: JpegImagePlugin.JpegImageFile, size: int) -> None:
+    """Let a JPEG decode at a fraction that leaves it large enough for the square, and small enough for memory."""
+    fraction = 1
+    while fraction < 8 and (
+        image.width * image.height > MAX_PIXELS * fraction**2
+        or min(image.width, image.height) >= 2 * size * 2 * fraction
+    ):
+        fraction *= 2
+    if fraction > 1:
+        # Pillow takes the fraction that leaves both sides at least so long. None keeps the mode.
+        image.draft(None, (max(1, image.width // fraction), max(1, image.height // fraction)))
 
 
-def _refuse_huge(image: Image.Image, size: int) -> None:
-    """Let a JPEG decode smaller, and refuse what is still too large, before any pixel is decoded."""
-    full = image.width * image.height
-    image.draft(None, (2 * size, 2 * size))  # None keeps the mode.
-    if image.width * image.height > MAX_PIXELS or (image.info.get("progressive") and full > MAX_PROGRESSIVE_PIXELS):
-        raise BadPicture(f"is too large ({full / 1e6:,.0f} million pixels)")
+def _upright(file: ImageFile.ImageFile) -> Image.Image:
+    """Decode an opened file and apply its orientation, if that can be read."""
+    file.load()  # First of all, so that only what is wrong with the EXIF block itself is forgiven below.
+    with contextlib.suppress(Exception):
+        file.getexif()  # Kept by `file`; from bytes, Pillow would write the other tags anew, and may fail.
+    for key in ("exif", "Raw profile type exif"):
+        file.info.pop(key, None)
+    ImageOps.exif_transpose(file, in_place=True)
+    return file
+
+
+def _orientation(file: ImageFile.ImageFile) -> int:
+    """Return the orientation, without decoding a pixel."""
+    with contextlib.suppress(Exception):
+        if file.format == "TIFF":
+            return int(file.tag_v2.get(ExifTags.Base.Orientation, 1))  # type: ignore[attr-defined]
+        exif = Image.Exif()
+        exif.load(file.info.get("exif", b""))
+        return int(exif.get(ExifTags.Base.Orientation, 1))
+    return 1
+
+
+def _turned(picture: Image.Image, orientation: int) -> Image.Image:
+    """Turn a picture that has lost its EXIF block upright."""
+    picture.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(picture)
+
+
+def _byte_order(file: ImageFile.ImageFile) -> str | None:
+    """Return the order of bytes of 16-bit colours, by Pillow's name for it; None of everything else."""
+    if file.mode not in ("RGB", "RGBA") or not file.tile:
+        return None
+    arguments: Any = file.tile[0].args
+    raw_mode = arguments if isinstance(arguments, str) else arguments[0] if arguments else ""
+    _, _, order = str(raw_mode).partition(";")
+    return order if order in OTHER_ORDER else None
+
+
+def _change_byte_order(file: ImageFile.ImageFile, order: str) -> None:
+    """Make Pillow take the lower bytes of 16-bit colours."""
+    other = OTHER_ORDER[order]
+
+    def changed(arguments: Any) -> Any:
+        if isinstance(arguments, str):
+            return arguments.replace(order, other)
+        return (arguments[0].replace(order, other), *arguments[1:])
+
+    file.tile = [tile._replace(args=changed(tile.args)) for tile in file.tile]
+
+
+def _wide_colours(upper: np.ndarray, lower: np.ndarray) -> WidePixels:
+    """Put the upper and the lower bytes of 16-bit colours together."""
+    values = (upper[..., :3].astype(np.uint16) << 8) | lower[..., :3]
+    return WidePixels(values, "integer", alpha=upper[..., 3] if upper.shape[2] == 4 else None)
+
+
+def _wide(image: Image.Image) -> Image.Image | WidePixels:
+    """Keep the values of grey of more than 8 bits, which Pillow would clip at 255 instead of scaling."""
+    if image.mode.startswith("I;16"):
+        return WidePixels(np.asarray(image).astype(np.uint16), "integer")
+    if image.mode in ("I", "F"):
+        return WidePixels(np.asarray(image), "float" if image.mode == "F" else "integer")
+    return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode of Pillow's to RGB."""
-    # Pillow gives 16-bit grey in these modes, and would clip it at 255 instead of scaling.
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float32)
-        if values.max(initial=0) > 255:
-            values = values / np.float32(257)
-        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
+    """Convert any 8-bit mode of Pillow's to RGB."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -8,7 +8,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from gap_ensemble.images import decoding as images
-from gap_ensemble.images.decoding import BadPicture, check_picture, read_picture
+from gap_ensemble.images import decoding, large
+from gap_ensemble.images.decoding import check_picture, read_picture
+from gap_ensemble.images.grey import Scale
+from gap_ensemble.images.problems import BadPicture
 
 ORANGE = (200, 100, 50)
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
@@ -73,9 +74,9 @@ def refusal(content: bytes, size: int = 8) -> str:
     return text
 
 
-def assert_colour(content: bytes, colour: tuple[int, int, int], tolerance: int = 4) -> None:
+def assert_colour(content: bytes, colour: tuple[int, int, int], tolerance: int = 4, scale: Scale | None = None) -> None:
     """Assert that a picture decodes to a square of one colour."""
-    pixels = read_picture(content, 8)
+    pixels = read_picture(content, 8, scale)
     assert pixels.shape == (8, 8, 3)
     assert pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - colour).max() <= tolerance
@@ -130,14 +131,24 @@ def test_16_bits_keep_their_upper_byte(value: int) -> None:
     upper = value >> 8
     grey = Image.fromarray(np.full((16, 20), value, np.uint16))
     for content in (encoded(grey, "PNG"), encoded(grey, "TIFF")):
-        assert_colour(content, (upper, upper, upper), 0)
+        assert_colour(content, (upper, upper, upper), 0, Scale(0, 65535))
     row = b"\0" + struct.pack(">HHH", value, 0x8000, 0) * 20
-    assert_colour(png((20, 16, 16, 2, 0, 0, 0), row * 16), (upper, 128, 0), 0)
+    assert_colour(png((20, 16, 16, 2, 0, 0, 0), row * 16), (upper, 128, 0), 0, Scale(0, 65535))
 
 
-@pytest.mark.parametrize(("dtype", "value"), [(np.int32, 0x8000), (np.float32, 128.0)])
-def test_wide_grey_tiff(dtype: type, value: float) -> None:
-    assert_colour(encoded(Image.fromarray(np.full((16, 20), value, dtype)), "TIFF"), (127, 127, 127))
+@pytest.mark.parametrize("alpha", [False, True], ids=["RGB", "RGBA"])
+def test_12_bits_in_16_bit_colours(alpha: bool) -> None:
+    """Of which Pillow gives the upper byte only, 0 to 15."""
+    pixel = struct.pack(">HHH", 0xFFF, 0x804, 0x010) + (b"\xff\xff" if alpha else b"")
+    content = png((20, 16, 16, 6 if alpha else 2, 0, 0, 0), (b"\0" + pixel * 20) * 16)
+    assert_colour(content, (255, 128, 1), 0, Scale(0, 4095))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16, np.float32])
+def test_wide_grey_tiff(dtype: type) -> None:
+    content = encoded(Image.fromarray(np.full((16, 20), 2048, dtype)), "TIFF")
+    assert_colour(content, (128, 128, 128), 1, Scale(0, 4095))
+    assert_colour(content, (255, 255, 255), 0, Scale(0, 255))
 
 
 def test_first_frame_of_an_animation() -> None:
@@ -207,7 +218,7 @@ def test_an_odd_tag_beside_the_orientation() -> None:
 def test_the_content_decides_not_the_suffix(tmp_path: Path, name: str, file_format: str) -> None:
     content = encoded(plain(), file_format)
     (tmp_path / name).write_bytes(content)
-    assert check_picture(tmp_path / name) == (hashlib.md5(content).hexdigest(), "")
+    assert check_picture(tmp_path / name) == (hashlib.md5(content).hexdigest(), "", None)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
@@ -282,7 +293,7 @@ def test_truncated(tmp_path: Path, file_format: str, options: dict[str, Any], pa
     assert refusal(cut, 8).startswith(said)
     assert refusal(cut, 64).startswith(said)
     (tmp_path / "1.jpg").write_bytes(cut)
-    md5, problem = check_picture(tmp_path / "1.jpg")
+    md5, problem, _ = check_picture(tmp_path / "1.jpg")
     assert md5 == hashlib.md5(cut).hexdigest()
     assert problem.startswith(said)
 
@@ -295,36 +306,93 @@ def test_a_jpeg_without_its_last_two_bytes_is_truncated() -> None:
 @pytest.mark.parametrize(
     ("content", "millions"),
     [
-        (png((20_000, 20_000, 8, 2, 0, 0, 0), b""), "400"),
-        (png((20_000, 20_000, 1, 0, 0, 0, 0), b"\0" * 2501 * 20_000), "400"),
+        (png((20_000, 20_000, 8, 2, 0, 0, 1), b""), "400"),
         (png((2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0), b""), "4,611,686,014,132"),
         (b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + encoded(plain(), "GIF")[10:], "4,295"),
         (jpeg_claiming(9_000, 9_000, progressive=True), "81"),
+        (jpeg_claiming(65_500, 65_500), "4,290"),
     ],
-    ids=["PNG header", "PNG", "largest PNG", "GIF", "progressive JPEG"],
+    ids=["interlaced PNG", "largest PNG", "GIF", "progressive JPEG", "largest JPEG"],
 )
 def test_a_bomb_is_refused_before_any_pixel_is_decoded(
     monkeypatch: pytest.MonkeyPatch, content: bytes, millions: str
 ) -> None:
     loaded: list[object] = []
     monkeypatch.setattr(ImageFile.ImageFile, "load", loaded.append)
-    start = time.monotonic()
-    assert refusal(content) == f"is too large ({millions} million pixels)"
-    assert time.monotonic() - start < 1
+    assert refusal(content).startswith(f"is too large ({millions} million pixels")
     assert not loaded
 
 
-def test_the_limit_counts_decoded_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_PIXELS", 20_000)
-    large = scene(200, 160)
-    assert "too large" in refusal(encoded(large, "PNG"))
-    assert "too large" in refusal(encoded(large, "JPEG"), size=100)
-    assert read_picture(encoded(large, "JPEG"), 8).shape == (8, 8, 3)
+# What the limit is made small for: the shapes that lie on both sides of it, at every size of a network.
+SIZES = (1, 8, 50, 100, 299, 600)
+
+
+@pytest.mark.parametrize("width_height", [(400, 160), (6000, 20), (20, 6000), (141, 141)])
+@pytest.mark.parametrize("options", [{"format": "JPEG"}, {"format": "JPEG", "progressive": True}, {"format": "GIF"}])
+def test_what_passes_the_check_passes_every_extraction(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, width_height: tuple[int, int], options: dict[str, Any]
+) -> None:
+    """The limit on decoded pixels once depended on the size of the network."""
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 20_000)
+    monkeypatch.setattr(decoding, "MAX_PROGRESSIVE_PIXELS", 26_000)
+    content = encoded(scene(*width_height).convert("L"), **options)
+    (tmp_path / "1").write_bytes(content)
+    passes = not check_picture(tmp_path / "1").problem
+    n_pixels = width_height[0] * width_height[1]
+    assert passes == (n_pixels <= (20_000 if options["format"] == "GIF" else 26_000 if len(options) > 1 else 10**9))
+    for size in SIZES:
+        if passes:
+            assert read_picture(content, size).shape == (size, size, 3)
+        else:
+            assert "too large" in refusal(content, size)
+
+
+def test_a_long_grey_jpeg_is_read_at_every_size() -> None:
+    """60 million pixels, of which a network of 299 would have decoded all."""
+    content = encoded(Image.new("L", (60_000, 1_000), 128), "JPEG")
+    for size in (8, 299, 600):
+        assert read_picture(content, size).tolist() == [[[128] * 3] * size] * size
+
+
+def lossless_jpeg(width: int, height: int, value: int) -> bytes:
+    """Return a lossless grey JPEG of one value: the first pixel differs from 128 by so much, all others by nothing.
+
+    Process 14 of ITU T.81, predictor 1. The Huffman table has a code of 2 bits for each of 0, 7 and 8 more bits.
+    """
+    difference = value - 128
+    assert 64 <= abs(difference) < 128
+    extra = difference if difference > 0 else difference + 127
+    bits = "01" + f"{extra:07b}" + "00" * (width * height - 1)
+    bits += "1" * (-len(bits) % 8)
+    scan = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    frame = struct.pack(">BHHBBBB", 8, height, width, 1, 1, 0x11, 0)
+    table = bytes([0, 0, 3, *[0] * 14, 0, 7, 8])
+    segments = [(0xC3, frame), (0xC4, table), (0xDA, bytes([1, 1, 0, 1, 0, 0]))]
+    return (
+        b"\xff\xd8"
+        + b"".join(struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data for marker, data in segments)
+        + scan
+        + b"\xff\xd9"
+    )
+
+
+def test_a_lossless_jpeg_is_decoded_whole() -> None:
+    """No decoder scales it down, and Pillow then took the result for damaged."""
+    content = lossless_jpeg(64, 48, 200)
+    with Image.open(io.BytesIO(content)) as file:
+        assert np.asarray(file).tolist() == [[200] * 64] * 48
+    assert_colour(content, (200, 200, 200), 0)
+
+
+def test_large_pictures_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 20_000)
+    monkeypatch.setattr(large, "pyvips", None)
+    assert "pip install 'pyvips[binary]'" in refusal(encoded(scene(200, 160), "PNG"))
     assert read_picture(encoded(scene(140, 140), "PNG"), 8).shape == (8, 8, 3)
 
 
 def test_check_picture_of_a_missing_file(tmp_path: Path) -> None:
-    assert check_picture(tmp_path / "gone.jpg") == ("", "can't be read (No such file or directory)")
+    assert check_picture(tmp_path / "gone.jpg") == ("", "can't be read (No such file or directory)", None)
 
 
 def test_a_fault_inside_a_decoder_names_no_other_exception(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,7 +486,7 @@ def fuzz(n: int, seed: int) -> None:
             case None:
                 content = huge[i - n]
         print(f"picture {i} of seed {seed}: {content[:40]!r}", flush=True)  # The last line names a culprit.
-        signal.alarm(5)  # Kills the process, also inside a decoder.
+        signal.alarm(20)  # Kills the process, also inside a decoder.
         try:
             pixels = read_picture(content, 8)
         except BadPicture:
@@ -440,8 +508,8 @@ def largest_memory() -> int:
 
 def assert_in_a_child(call: str) -> None:
     """Assert that a call to this module neither crashes nor hangs nor takes a gibibyte of memory."""
-    code = f"import test_images\ntest_images.{call}\nprint(test_images.largest_memory())"
-    folders = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).parent)]
+    code = f"import test_decoding\ntest_decoding.{call}\nprint(test_decoding.largest_memory())"
+    folders = [str(Path(__file__).resolve().parents[3]), str(Path(__file__).parent)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     last = done.stdout.splitlines()[-1] if done.stdout else ""
