@@ -155,14 +155,14 @@ class Train(Section):
 
 
 class Predict(Section):
-    """`predict`: from probabilities to the submission."""
+    """`predict`: from predictions to the submission."""
 
-    clip: Literal["auto"] | tuple[Probability, Probability]
+    clip: Literal["auto"] | tuple[Probability, Probability] | None = "auto"
 
     @field_validator("clip")
     @classmethod
-    def _low_below_high(cls, clip: str | tuple[float, float]) -> str | tuple[float, float]:
-        if not isinstance(clip, str) and not clip[0] < clip[1]:
+    def _low_below_high(cls, clip: str | tuple[float, float] | None) -> str | tuple[float, float] | None:
+        if isinstance(clip, tuple) and not clip[0] < clip[1]:
             raise ValueError("low must be below high")
         return clip
 
@@ -238,7 +238,7 @@ def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
         return f"{path}: {name}: unknown key; {hint}"
     if keys[:2] == ["predict", "clip"] and "clip" in values["predict"]:
         found = values["predict"]["clip"]
-        return f"{path}: predict.clip: found {found!r}; expected auto or a pair [low, high] with 0 ≤ low < high ≤ 1"
+        return f"{path}: predict.clip: found {found!r}; expected auto, null, or [low, high] with 0 ≤ low < high ≤ 1"
     if "[key]" in problem["loc"]:
         accepted = "letters, digits, - and _, a letter or digit first, because it names a file and a stage"
         return f"{path}: {keys[0]}: found the name {problem['input']!r}; accepted: a text of {accepted}"

@@ -7,6 +7,7 @@ LINKS = Path("data")
 MANIFEST = Path("data/manifest.csv")
 ROWS = Path("data/rows.csv")
 COMPETITION = Path("data/competition.json")
+GREY_SCALE = Path("data/grey_scale.json")
 SAMPLE = Path("data/sample_submission.csv")
 
 # finetune
@@ -25,14 +26,13 @@ GROUPS = Path("features/groups.csv")
 # train
 MODELS = Path("models")
 RESULTS = Path("results")
-OOF = RESULTS / "oof.csv"
-JUDGED = RESULTS / "judged.csv"
-METRICS = RESULTS / "metrics.json"
-OVERVIEW = RESULTS / "plots/images/overview.png"
+OOF = RESULTS / "oof.h5"
+TRAINING = RESULTS / "training"
+OVERVIEW = TRAINING / "plots/images/overview.png"
 
 # predict
-TEST = RESULTS / "test.csv"
-SCORES = RESULTS / "submission.json"
+TEST = RESULTS / "test.h5"
+METRICS = RESULTS / "metrics.json"
 SUBMISSION = Path("submissions/submission.csv")
 
 # report

@@ -11,6 +11,7 @@ picture, and one scale follows from all of them:
 Everything else is refused, with the range that was found, and `data.grey_scale: [low, high]` says it instead.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -20,6 +21,8 @@ from PIL import Image
 
 from gap_ensemble.images.problems import BadPicture
 from gap_ensemble.messages.errors import UserError, listed
+from gap_ensemble.paths import GREY_SCALE
+from gap_ensemble.storage.files import write_text
 
 # Of a data set whose values need so many bits, a picture that ends at 255 keeps 16 grey levels at most.
 BITS_THAT_DARKEN = 12
@@ -230,3 +233,15 @@ def _number(value: float) -> str:
 
 def _plain(value: float) -> str:
     return f"{value:.0f}" if value == int(value) else f"{value:.6g}"
+
+
+def write_grey_scale(scale: Scale | None) -> None:
+    """Write the data set's scale to `data/grey_scale.json`; null where no picture needs one."""
+    write_text(GREY_SCALE, json.dumps(scale and scale.to_json()) + "\n")
+
+
+def read_grey_scale() -> Scale | None:
+    """Read what `write_grey_scale` wrote."""
+    if not GREY_SCALE.is_file():
+        raise UserError(f"{GREY_SCALE}: no such file; run `dvc repro`")
+    return Scale.from_json(json.loads(GREY_SCALE.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""The picture of a training run: learning curves, ROC, calibration and confusion matrix on one page."""
+"""The picture of a training run: learning curves, and how predictions compare with the truth, on one page."""
 
 from typing import Any
 
@@ -9,69 +9,94 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.calibration import CalibrationDisplay
-from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, PredictionErrorDisplay, RocCurveDisplay
+
+from gap_ensemble.heads.head import Curves
+from gap_ensemble.tasks.task import Task
+
+# More classes than this make an unreadable confusion matrix; more still an unreadable picture of one.
+MAX_NAMED_CLASSES = 20
+MAX_CLASSES = 200
 
 
-def one_against_rest(label: np.ndarray, proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def one_against_rest(y: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what ROC and calibration are drawn of: whether it is the class, and its probability, shape (n,) each.
 
-    With two classes that is the second; with more, every class of every row counts (micro-average).
+    Of two classes that is the second; of more, and of labels, every one of every row counts (micro-average).
     """
-    if proba.shape[1] == 2:
-        return label == 1, proba[:, 1]
-    return np.eye(proba.shape[1], dtype=bool)[label].ravel(), proba.ravel()
+    if y.ndim == 2:
+        return y.ravel() == 1, values.ravel()
+    if values.shape[1] == 2:
+        return y == 1, values[:, 1]
+    return (y[:, None] == np.arange(values.shape[1])).ravel(), values.ravel()
 
 
-def draw_plots(
-    curves: list[dict[str, list[float]]], label: np.ndarray, proba: np.ndarray | None, class_names: list[str]
-) -> Any:
-    """Draw what there is to see.
+def draw_plots(task: Task, curves: list[Curves], y: np.ndarray, values: np.ndarray) -> Any:
+    """Draw what there is to see of a task.
 
     Parameters
     ----------
+    task : Task
     curves : list of dict of str to list of float
-        Keras's history of each fold.
-    label : ndarray of shape (n_samples,), integer
-        Class of every judged picture.
-    proba : ndarray of shape (n_samples, n_classes) or None
-        Out-of-fold probabilities; None leaves out what needs them.
-    class_names : list of str
+        Of every head.
+    y : ndarray
+        The truth of the rows that validate.
+    values : ndarray of shape (n_samples, n_outputs)
+        Predictions out of fold.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    n_panels = 1 + 3 * (proba is not None)
+    is_numbers = task.competition.task.kind == "numbers"
+    has_confusion = y.ndim == 1 and len(task.names) <= MAX_CLASSES
+    n_panels = 1 + (1 if is_numbers else 2 + has_confusion)
     figure, axes = plt.subplots(1, n_panels, figsize=(5 * n_panels, 4.5), layout="constrained", squeeze=False)
     panels = iter(axes[0])
-
+    draw_curves(next(panels), curves)
+    if is_numbers:
+        PredictionErrorDisplay.from_predictions(
+            y.ravel(), values.ravel(), kind="actual_vs_predicted", ax=next(panels), scatter_kwargs={"s": 5}
+        )
+        return figure
+    is_class, probability = one_against_rest(y, values)
+    what = task.names[1] if len(task.names) == 2 and y.ndim == 1 else "each against the rest"
     panel = next(panels)
+    RocCurveDisplay.from_predictions(is_class, probability, ax=panel, name="out of fold", plot_chance_level=True)
+    panel.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC: {what}")
+    panel = next(panels)
+    CalibrationDisplay.from_predictions(is_class, probability, n_bins=10, ax=panel, name="out of fold")
+    panel.set(xlabel="mean predicted probability", ylabel="share that is true", title=f"Calibration: {what}")
+    if has_confusion:
+        draw_confusion(next(panels), task, y, values)
+    return figure
+
+
+def draw_curves(panel: Any, curves: list[Curves]) -> None:
+    """Draw the loss of every head after every epoch."""
     for k, curve in enumerate(curves):
         for name, colour in (("loss", "tab:blue"), ("val_loss", "tab:orange")):
-            values = curve.get(name, [])  # A head without epochs has one loss, and none of validation.
-            marker = "o" if len(values) == 1 else None
-            epochs = range(1, len(values) + 1)
-            panel.plot(epochs, values, color=colour, marker=marker, alpha=0.7, label=name if k == 0 else None)
-    panel.set(xlabel="epoch", ylabel="log loss", yscale="log", title="Learning curves, one line a fold")
+            points = curve.get(name, [])  # A head without epochs has one loss, and none of validation.
+            marker = "o" if len(points) == 1 else None
+            epochs = range(1, len(points) + 1)
+            panel.plot(epochs, points, color=colour, marker=marker, alpha=0.7, label=name if k == 0 else None)
+    panel.set(xlabel="epoch", ylabel="loss", yscale="log", title="Learning curves, one line a head")
     panel.legend()
-    if proba is not None:
-        is_class, probability = one_against_rest(label, proba)
-        what = class_names[1] if len(class_names) == 2 else "every class against the rest"
-        panel = next(panels)
-        RocCurveDisplay.from_predictions(is_class, probability, ax=panel, name="out of fold", plot_chance_level=True)
-        panel.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC: {what}")
-        panel = next(panels)
-        CalibrationDisplay.from_predictions(is_class, probability, n_bins=10, ax=panel, name="out of fold")
-        panel.set(xlabel="mean predicted probability", ylabel="share that is the class", title=f"Calibration: {what}")
-        panel = next(panels)
-        ConfusionMatrixDisplay.from_predictions(
-            np.array(class_names)[label],
-            np.array(class_names)[proba.argmax(axis=1)],
-            labels=class_names,
-            ax=panel,
-            colorbar=False,
-            include_values=len(class_names) <= 20,
-            xticks_rotation="vertical",
-        )
-        panel.set(title="Confusion matrix")
-    return figure
+
+
+def draw_confusion(panel: Any, task: Task, y: np.ndarray, values: np.ndarray) -> None:
+    """Draw the confusion matrix, with names and numbers as long as they can be read."""
+    few = len(task.names) <= MAX_NAMED_CLASSES
+    ConfusionMatrixDisplay.from_predictions(
+        y,
+        values.argmax(axis=1),
+        labels=np.arange(len(task.names)),
+        display_labels=task.names if few else None,
+        ax=panel,
+        colorbar=False,
+        include_values=few,
+        xticks_rotation="vertical",
+    )
+    if not few:
+        panel.set(xticks=[], yticks=[])
+    panel.set(title="Confusion matrix")

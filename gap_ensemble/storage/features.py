@@ -1,15 +1,16 @@
-"""Feature files: HDF5 that explains itself, and the rows of an extraction that was interrupted.
+"""Feature files: HDF5 that explains itself.
 
-Every feature file holds
+`features/gap/<name>.h5`, the features of pictures by one network:
 
-    train       (n_train, n_features)  float32   features of the training pictures
-    label       (n_train,)             int32     index of the class in `class_names`
-    train_file  (n_train,)             UTF-8     file of every row, seen from data.raw
-    test        (n_test, n_features)   float32   features of the test pictures
-    test_file   (n_test,)              UTF-8     file of every row, seen from data.raw
-    class_names (n_classes,)           UTF-8
-    seen        (n_train,)             bool      only if a fine-tuned network is among those that made the file: the
-                                                 rows whose labels it has seen, which must not judge
+    train          (n_train, n_features)  float32   features of the training pictures
+    train_file     (n_train,)             UTF-8     file of every row, seen from data.raw
+    test           (n_test, n_features)   float32   features of the test pictures
+    test_file      (n_test,)              UTF-8     file of every row, seen from data.raw
+    fine_tuned_on  (n_train,)             bool      only of a network that was fine-tuned: the pictures whose labels it
+                                                    knows, which must not validate
+
+`features/ensemble.h5`, the features of rows by all networks, has `train_row` and `test_row` (rows of data/rows.csv) in
+place of the files, and its training rows are shuffled.
 """
 
 import io
@@ -17,6 +18,7 @@ import json
 import os
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -30,11 +32,18 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-DATASETS = ("train", "label", "train_file", "test", "test_file", "class_names")
+# What a row stands for: a picture, or a row of data/rows.csv.
+Named = Literal["file", "row"]
 
 
-def open_features(path: str | Path) -> h5py.File:
+def open_features(path: str | Path, named: Named = "file") -> h5py.File:
     """Open a feature file for reading.
+
+    Parameters
+    ----------
+    path : str or Path
+    named : "file" or "row"
+        What its rows stand for: `file` for features/gap, `row` for features/ensemble.h5.
 
     Raises
     ------
@@ -42,41 +51,40 @@ def open_features(path: str | Path) -> h5py.File:
         If there is no such file, or it is truncated, or it is not a feature file.
     """
     path = Path(path)
-    again = "run `dvc repro`; if it says that nothing changed, delete the file first"
+    again = f"run `dvc repro`; if it says that nothing changed, `dvc checkout {path}`"
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; {again}") from None
     except OSError as error:
         raise UserError(f"{path}: not a whole HDF5 file ({one_line(error, 120)}); {again}") from None
-    problem = _what_is_wrong(file)
+    problem = _what_is_wrong(file, named)
     if problem:
         file.close()
         raise UserError(f"{path}: not a feature file: {problem}; {again}")
     return file
 
 
-def _what_is_wrong(file: h5py.File) -> str:
-    for name in DATASETS:
-        if not isinstance(file.get(name), h5py.Dataset):
-            return f"it has no dataset {name!r}"
-    shapes = {name: file[name].shape for name in DATASETS}
-    for name, shape in shapes.items():
-        if len(shape) != (2 if name in ("train", "test") else 1):
-            return f"{name!r} has {len(shape)} dimensions"
-    pairs = [("train", "label"), ("train", "train_file"), ("test", "test_file")]
-    if "seen" in file:
-        shapes["seen"] = file["seen"].shape
-        pairs.append(("train", "seen"))
-    for name, other in pairs:
-        if shapes[name][0] != shapes[other][0]:
-            return f"{shapes[name][0]:,} rows of {name!r} and {shapes[other][0]:,} of {other!r}"
-    if shapes["train"][1] != shapes["test"][1]:
-        return f"{shapes['train'][1]:,} columns of 'train' and {shapes['test'][1]:,} of 'test'"
+def _what_is_wrong(file: h5py.File, named: Named) -> str:
+    for split in ("train", "test"):
+        features, names = file.get(split), file.get(f"{split}_{named}")
+        for name, dataset, n_dimensions in ((split, features, 2), (f"{split}_{named}", names, 1)):
+            if not isinstance(dataset, h5py.Dataset):
+                return f"it has no dataset {name!r}"
+            if dataset.ndim != n_dimensions:
+                return f"{name!r} has {dataset.ndim} dimensions"
+        if len(features) != len(names):
+            return f"{len(features):,} rows of {split!r} and {len(names):,} of '{split}_{named}'"
+    if "fine_tuned_on" in file and file["fine_tuned_on"].shape != file["train"].shape[:1]:
+        return f"{len(file['fine_tuned_on']):,} rows of 'fine_tuned_on' and {len(file['train']):,} of 'train'"
+    if file["train"].shape[1] != file["test"].shape[1]:
+        return f"{file['train'].shape[1]:,} columns of 'train' and {file['test'].shape[1]:,} of 'test'"
     return ""
 
 
-def create_features(file: h5py.File, n_features: int, rows: dict[str, np.ndarray], attributes: dict[str, str]) -> None:
+def create_features(
+    file: h5py.File, n_features: int, rows: dict[str, np.ndarray], attributes: dict[str, str], named: Named = "file"
+) -> None:
     """Lay out an empty feature file.
 
     Parameters
@@ -84,19 +92,18 @@ def create_features(file: h5py.File, n_features: int, rows: dict[str, np.ndarray
     file : h5py.File
         A new file, open for writing.
     n_features : int
-        Features of one picture.
+        Features of one row.
     rows : dict of str to ndarray
         The datasets other than `train` and `test`, whole.
     attributes : dict of str to str
         What made the file.
+    named : "file" or "row"
+        What its rows stand for.
     """
-    for name in DATASETS:
-        if name in rows:
-            file.create_dataset(name, data=rows[name])
-        else:
-            file.create_dataset(name, (len(rows[f"{name}_file"]), n_features), np.float32)
-    if "seen" in rows:
-        file.create_dataset("seen", data=rows["seen"])
+    for split in ("train", "test"):
+        file.create_dataset(split, (len(rows[f"{split}_{named}"]), n_features), np.float32)
+    for name, values in rows.items():
+        file.create_dataset(name, data=values)
     file.attrs.update(attributes)
 
 
@@ -236,7 +243,7 @@ def write_features(
     rows, attributes
         As for `create_features`.
     """
-    n_train = len(rows["label"])
+    n_train = len(rows["train_file"])
     require_room(path, partial.n_rows * partial.n_columns * 4 + sum(array.nbytes for array in rows.values()))
     with atomic_hdf5(path) as file:
         create_features(file, partial.n_columns, rows, attributes)

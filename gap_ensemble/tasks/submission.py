@@ -1,101 +1,109 @@
-"""Probabilities as rows of the submission's form, and back."""
+"""From test features to the submission, a block at a time."""
 
+import csv
+from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 
-from gap_ensemble.competition.competition import Competition
+from gap_ensemble.heads.ensemble import Ensemble
 from gap_ensemble.messages.errors import UserError, listed
+from gap_ensemble.messages.progress import Progress
+from gap_ensemble.scoring.decisions import Decision
+from gap_ensemble.storage.files import atomic_path
+from gap_ensemble.storage.hdf5 import block_slices, texts
+from gap_ensemble.storage.predictions import PredictionFile, prediction_writer
+from gap_ensemble.storage.tables import read_any_table
+from gap_ensemble.tasks.task import Encoding, Task
 
-PROBABILITY_FORMS = ("probability", "probabilities")
-# Probabilities that are looked at together; of more, evenly spread rows are taken.
-MAX_NUMBERS = 20_000_000
 
+@dataclass
+class TestRows:
+    """The test rows, in the order of the sample submission.
 
-def rows_of_submission(competition: Competition, ids: list[str], proba: np.ndarray) -> pd.DataFrame:
-    """Turn probabilities into rows of the submission's form.
-
-    Parameters
+    Attributes
     ----------
-    competition : Competition
-        Says the form.
-    ids : list of str
-        Id of every row.
-    proba : ndarray of shape (n, n_classes)
-        Probabilities in the order of `competition.class_names`.
-
-    Returns
-    -------
-    DataFrame
-        With the sample's columns.
+    file : h5py.File
+        `features/ensemble.h5`.
+    names : list of str
+        Of all test rows, also of those without features.
+    prior : ndarray of shape (n_outputs,)
+        Predictions for rows without features: their pictures can't be decoded.
     """
-    form, names = competition.submission, competition.class_names
-    index_of = {name: index for index, name in enumerate(names)}
-    values: dict[str, object] = {form.columns[0]: ids}
-    proba = proba.astype(np.float32)  # Seven digits are plenty, and 0.005 is written as 0.005.
-    if form.kind == "probability":
-        values[form.columns[1]] = proba[:, index_of[form.positive_class or ""]]
-    elif form.kind == "probabilities":
-        values |= {name: proba[:, index_of[name]] for name in form.columns[1:]}
-    else:
-        best = proba.argmax(axis=1)
-        values[form.columns[1]] = [names[i] for i in best]
-        if form.kind == "class_confidence":
-            values[form.columns[1]] = [f"{names[i]} {row[i]:.6f}" for i, row in zip(best, proba, strict=True)]
-    return pd.DataFrame(values)
+
+    file: h5py.File
+    names: list[str]
+    prior: np.ndarray
 
 
-def proba_of_rows(competition: Competition, rows: pd.DataFrame) -> np.ndarray:
-    """Turn rows of the submission's form back into probabilities, shape (n, n_classes), float64.
-
-    Only for the forms in `PROBABILITY_FORMS`: the others keep no more than the most probable class.
-    """
-    form = competition.submission
-    if form.kind == "probabilities":
-        return rows[competition.class_names].to_numpy(np.float64)
-    positive = rows[form.columns[1]].to_numpy(np.float64)
-    both = [1 - positive, positive] if positive_index(competition) == 1 else [positive, 1 - positive]
-    return np.stack(both, axis=1)
-
-
-def positive_index(competition: Competition) -> int | None:
-    """Return the index of the class whose probability a single column means; None for other forms."""
-    positive = competition.submission.positive_class
-    return None if positive is None else competition.class_names.index(positive)
-
-
-def read_rows(path: Path, id_column: str, max_numbers: int | None = None) -> pd.DataFrame:
-    """Read a table that the pipeline wrote: ids and classes as text, numbers as they were written.
+def predict_test(path: Path, test: TestRows, encoding: Encoding, models: list[Ensemble]) -> None:
+    """Write the mean of the models' predictions for every test row.
 
     Parameters
     ----------
     path : Path
-        A CSV file.
-    id_column : str
-        The column whose values are text even where they look like numbers.
-    max_numbers : int, optional
-        Of a table with more values than this, evenly spread rows are read.
+        A file of predictions.
+    test : TestRows
+    encoding : Encoding
+        What the models predict.
+    models : list of Ensemble
+        One a fold.
+    """
+    place = pd.Index(texts(test.file["test_row"])).get_indexer(test.names)
+    without = [name for name, row in zip(test.names, place, strict=True) if row < 0]
+    if without:
+        print(
+            f"WARNING: {len(without):,} test rows have no picture that can be decoded, and get the frequencies of the "
+            f"training rows: {listed(without)}"
+        )
+    n_features = test.file["test"].shape[1]
+    fold = np.zeros(len(test.names), np.int32)
+    with (
+        prediction_writer(path, test.names, fold, len(test.prior)) as writer,
+        Progress(len(test.names), "Predicting test", unit="rows") as progress,
+    ):
+        for block in block_slices(len(test.names), max(n_features, len(test.prior), encoding.outputs.n) * 4):
+            rows = place[block]
+            values = np.tile(test.prior, (len(rows), 1))
+            if (rows >= 0).any():
+                features = np.stack([test.file["test"][row] for row in rows if row >= 0])
+                predictions = sum(encoding.decode(model.predict(features)) for model in models) / len(models)
+                values[rows >= 0] = predictions
+            writer.add(values)
+            progress.add(len(rows))
+
+
+def write_submission(path: Path, sample_path: Path, task: Task, decision: Decision, test: PredictionFile) -> int:
+    """Write the submission in the sample's order, and return its number of rows.
+
+    Parameters
+    ----------
+    path : Path
+        What Kaggle gets.
+    sample_path : Path
+        `data/sample_submission.csv`.
+    task : Task
+    decision : Decision
+        Fitted.
+    test : PredictionFile
+        Predictions of the test rows.
 
     Raises
     ------
     UserError
-        If there is no such file, or it has no such column.
+        If the sample has an id for which there is no row.
     """
-    try:
-        chunks = pd.read_csv(
-            path,
-            dtype={id_column: str, "class": str, "predicted": str},
-            keep_default_na=False,
-            chunksize=10_000,
-        )
-        n_columns = len(pd.read_csv(path, nrows=0).columns)
-        with open(path, "rb") as file:
-            n_rows = sum(1 for _ in file) if max_numbers else 0
-        every = -(-n_rows * n_columns // max_numbers) if max_numbers else 1
-        rows = pd.concat([chunk[chunk.index % every == 0] for chunk in chunks])
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run `dvc repro`") from None
-    if id_column not in rows:
-        raise UserError(f"{path}: no column {id_column!r}; found {listed(rows.columns)}; run `dvc repro`")
-    return rows
+    id_column = read_any_table(sample_path).iloc[:, 0]
+    parts = [task.render(test.row[block], decision.apply(values)) for block, values in test.blocks()]
+    if not parts:
+        parts = [task.render([], decision.apply(np.empty((0, test.n_outputs), np.float32)))]
+    table = pd.concat(parts, ignore_index=True)
+    place = pd.Index(table.iloc[:, 0]).get_indexer(id_column)
+    if (place < 0).any():
+        missing = id_column[place < 0]
+        raise UserError(f"{sample_path}: no test row for {id_column.name} {listed(missing)}; run `dvc repro`")
+    with atomic_path(path) as partial:
+        table.iloc[place].to_csv(partial, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+    return len(place)

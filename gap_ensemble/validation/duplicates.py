@@ -8,14 +8,21 @@ with probability 1 - θ/π, so that near-duplicates share a whole code of such s
 
 from collections.abc import Callable, Iterator
 
+import h5py
 import numpy as np
+import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from sklearn.preprocessing import StandardScaler
 
-N_TABLES = 24
+from gap_ensemble.storage.hdf5 import block_slices, texts
+from gap_ensemble.validation.groups import connected_groups
+
+N_TABLES = 32
 # Pairs in one bucket: beyond this many neighbours, rows of a crowded bucket are not compared.
 N_NEIGHBOURS = 16
-# Of candidates, sketches of so many numbers are compared first. Their similarity is off by 0.05 or so.
+# Of candidates, sketches of so many numbers are compared first. Near one, the similarity of two sketches is within 0.03
+# of that of the rows; copies have equal sketches.
 N_SKETCH = 64
 MARGIN = 0.2
 # Pairs that are compared at a time.
@@ -74,7 +81,8 @@ def _codes_and_sketch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return one code a table for every row, (n_rows, N_TABLES) int64, and (n_rows, N_SKETCH) float32.
 
-    The sketch is a random projection of the unit rows: its inner products are nearly those of the rows.
+    The sketch is a random projection of the rows, brought to length one: its inner products are nearly the cosine
+    similarities of the rows, and those of copies are exactly one.
     """
     # A few rows a bucket, if the rows were spread evenly.
     n_bits = max(8, int(np.ceil(np.log2(max(n_rows, 2)))))
@@ -89,7 +97,7 @@ def _codes_and_sketch(
         unit = _unit_rows(rows)
         sides = (unit @ planes > 0).reshape(len(unit), N_TABLES, n_bits)
         codes[first : first + len(unit)] = sides @ (1 << np.arange(n_bits))
-        sketch[first : first + len(unit)] = unit @ projection
+        sketch[first : first + len(unit)] = _unit_rows(unit @ projection)
         first += len(unit)
     return codes, sketch
 
@@ -114,3 +122,55 @@ def _neighbours(codes: np.ndarray) -> np.ndarray:
             break
         pairs.append(np.sort(np.column_stack([order[same], order[same + distance]]), axis=1))
     return np.concatenate(pairs) if pairs else np.empty((0, 2), np.int64)
+
+
+def group_duplicates(
+    file: h5py.File, n_columns: int, same: dict[str, list[str]], threshold: float | None, seed: int
+) -> pd.DataFrame:
+    """Find the near-duplicates among all rows of the ensemble, training and test.
+
+    Parameters
+    ----------
+    file : h5py.File
+        `features/ensemble.h5`.
+    n_columns : int
+        The first so many columns are compared: those of networks.
+    same : dict of str to list of str
+        For `train` and `test`, the hash of every row's picture: copies belong together whatever their features.
+    threshold : float or None
+        Cosine similarity of standardised features; None finds no groups.
+    seed : int
+        Seed of the search.
+
+    Returns
+    -------
+    DataFrame with columns group, split, row
+        One line for every row that has a near-duplicate.
+    """
+    splits = ("train", "test")
+    frame = pd.DataFrame(
+        [(split, row) for split in splits for row in texts(file[f"{split}_row"])], columns=["split", "row"]
+    )
+    if threshold is None or frame.empty:
+        return frame.assign(group=0)[["group", "split", "row"]].head(0)
+    n_train = len(file["train"])
+    scaler = StandardScaler()
+
+    def blocks() -> Iterator[np.ndarray]:
+        for split in splits:
+            for block in block_slices(len(file[split]), file[split].shape[1] * 4):
+                yield file[split][block, :n_columns]
+
+    for rows in blocks():
+        scaler.partial_fit(rows)
+
+    def scaled_rows(numbers: np.ndarray) -> np.ndarray:
+        rows = [file["train"][i] if i < n_train else file["test"][i - n_train] for i in numbers]
+        return np.asarray(scaler.transform(np.stack(rows)[:, :n_columns]))
+
+    alike = find_duplicates(
+        lambda: (scaler.transform(rows) for rows in blocks()), scaled_rows, len(frame), threshold, seed
+    )
+    frame["group"] = connected_groups([list(map(str, alike)), [*same["train"], *same["test"]]])
+    frame = frame[frame["group"].duplicated(keep=False)].sort_values(["group", "split", "row"])
+    return frame.assign(group=pd.factorize(frame["group"])[0] + 1)[["group", "split", "row"]]

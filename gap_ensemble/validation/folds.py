@@ -1,13 +1,23 @@
-"""Folds: which rows judge which model."""
+"""Folds: which rows validate which model."""
+
+import warnings
+from collections import Counter
 
 import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
 
-# With one fold, this share of the rows judges and the rest trains: one part in five, as in the 2017 recipe.
+from gap_ensemble.messages.errors import UserError, listed
+
+# With one fold, this share of the rows validates and the rest trains: one part in five, as in the 2017 recipe.
 PARTS_OF_ONE_SPLIT = 5
+# Of more rows in groups than this, folds are balanced group by group.
+MAX_SHARE_IN_GROUPS = 0.1
+# More strata than this are balanced by size alone: every group is weighed against all of them.
+MAX_BALANCED_STRATA = 200
 
 
 def hold_out(label: np.ndarray, content: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Choose the rows that a fine-tuned network never sees, so that they can judge it.
+    """Choose the rows that a fine-tuned network never sees, so that they can validate it.
 
     The rows of every class are shuffled, and the first ones held out: a larger share holds out the same rows and more,
     so that networks with shares of their own leave some rows in common. Equal pictures stay together.
@@ -52,23 +62,109 @@ def assign_folds(label: np.ndarray, n_folds: int, seed: int, group: np.ndarray |
     label : ndarray of shape (n_rows,), integer
         Class of every row.
     n_folds : int
-        How many; 1 stands for a single split, in which one row in five judges.
+        How many; 1 stands for a single split, in which one row in five validates.
     seed : int
         Seed of the shuffle.
     group : ndarray of shape (n_rows,), integer, optional
-        Rows of one group fall into one fold: the group is dealt out by its first row, and the others follow.
+        Rows of one group fall into one fold. Where few rows have company, a group is dealt out by its first row and the
+        others follow; else scikit-learn's `StratifiedGroupKFold` balances the folds.
 
     Returns
     -------
     ndarray of shape (n_rows,), int32
-        The fold in which each row judges, 0 to n_folds - 1; -1 for rows that only train (with `n_folds=1`).
+        The fold that each row validates, 0 to n_folds - 1; -1 for rows that only train (with `n_folds=1`).
     """
     n_parts = n_folds if n_folds > 1 else PARTS_OF_ONE_SPLIT
     if group is not None:
-        _, first_rows, group_of_row = np.unique(group, return_index=True, return_inverse=True)
+        _, first_rows, group_of_row, sizes = np.unique(
+            group, return_index=True, return_inverse=True, return_counts=True
+        )
+        if sizes[sizes > 1].sum() > MAX_SHARE_IN_GROUPS * len(group) and len(sizes) >= n_parts:
+            return _balanced_folds(label, n_folds, seed, group)
         return assign_folds(label[first_rows], n_folds, seed)[group_of_row]
     shuffled = np.random.default_rng(seed).permutation(len(label))
     by_class = shuffled[np.argsort(label[shuffled], kind="stable")]
     fold = np.empty(len(label), np.int32)
     fold[by_class] = np.arange(len(label)) % n_parts
+    return fold if n_folds > 1 else np.where(fold == 0, 0, -1).astype(np.int32)
+
+
+def validation_folds(
+    strata: np.ndarray, group: np.ndarray, fine_tuned_on: np.ndarray, n_folds: int, seed: int
+) -> np.ndarray:
+    """Deal the rows into folds; those whose labels a fine-tuned network knows, or a group mate's, never validate.
+
+    Parameters
+    ----------
+    strata, group : ndarray of shape (n_rows,), integer
+        By which folds are stratified, and what stays together.
+    fine_tuned_on : ndarray of shape (n_rows,), bool
+        Rows that a network was fine-tuned on.
+    n_folds, seed : int
+        As for `assign_folds`.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), int32
+        As `assign_folds` returns it.
+
+    Raises
+    ------
+    UserError
+        If fewer groups of rows are left than there are folds.
+    """
+    free = ~np.isin(group, group[fine_tuned_on])
+    n_groups = len(np.unique(group[free]))
+    if n_groups < max(n_folds, 2) and fine_tuned_on.any():
+        raise UserError(
+            f"{free.sum():,} of {len(group):,} training rows are free of fine-tuning, too few for {n_folds} folds; "
+            "raise held_out in the entries of finetune, or leave those networks out"
+        )
+    if n_groups < max(n_folds, 2):
+        raise UserError(
+            f"params.yaml: train.folds: found {n_folds}, but the {len(group):,} training rows are {n_groups} groups "
+            "(data.groups, near-duplicates), and a group stays in one fold; lower train.folds, or check data.groups"
+        )
+    if fine_tuned_on.any():
+        print(f"{free.sum():,} of {len(group):,} training rows validate: no network was fine-tuned on them")
+    fold = np.full(len(group), -1, np.int32)
+    fold[free] = assign_folds(strata[free], n_folds, seed, group[free])
+    return fold
+
+
+def warn_of_rare_strata(text: list[str], fold: np.ndarray, n_folds: int) -> None:
+    """Say which targets stand in fewer rows than there are folds: some fold has none of them to validate.
+
+    Parameters
+    ----------
+    text : list of str
+        The target of every row, as people write it.
+    fold : ndarray of shape (n_rows,), integer
+        Rows that only train have -1.
+    n_folds : int
+    """
+    counts = Counter(name for name, k in zip(text, fold, strict=True) if k >= 0)
+    rare = [f"{name} ({n})" for name, n in sorted(counts.items()) if n < max(n_folds, 2)]
+    if rare and len(rare) < len(counts):
+        print(
+            f"WARNING: {len(rare):,} of {len(counts):,} targets stand in fewer validation rows than there are folds "
+            f"(train.folds: {n_folds}): {listed(rare)}; some fold validates none of them"
+        )
+
+
+def _balanced_folds(label: np.ndarray, n_folds: int, seed: int, group: np.ndarray) -> np.ndarray:
+    """Return folds as `assign_folds` does, by scikit-learn's `StratifiedGroupKFold`."""
+    n_parts = n_folds if n_folds > 1 else PARTS_OF_ONE_SPLIT
+    strata = np.unique(label, return_inverse=True)[1]
+    counts = np.bincount(strata)
+    # Strata too rare to be spread over the folds are put together, and so are all of too many.
+    strata = np.where(counts[strata] < n_parts, len(counts), strata)
+    if len(counts) > MAX_BALANCED_STRATA or np.bincount(strata).max() < n_parts:
+        strata = np.zeros_like(strata)
+    fold = np.full(len(label), -1, np.int32)
+    splitter = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of strata with few members, which are spread as well as they go.
+        for k, (_, validates) in enumerate(splitter.split(np.zeros(len(label)), strata, group)):
+            fold[validates] = k
     return fold if n_folds > 1 else np.where(fold == 0, 0, -1).astype(np.int32)

@@ -1,0 +1,56 @@
+"""What was found, in two lines for people."""
+
+import re
+
+import pandas as pd
+
+from gap_ensemble.competition.found import Competition, Submission
+from gap_ensemble.messages.errors import listed
+
+
+def summary(competition: Competition, rows: pd.DataFrame) -> list[str]:
+    """Return what is predicted, from what, and what a row of the submission says.
+
+    Parameters
+    ----------
+    competition : Competition
+    rows : DataFrame
+        As `data/rows.csv` holds them.
+    """
+    task = competition.task
+    what = {
+        "classes": f"one of {len(task.names):,} classes",
+        "grades": f"one of {len(task.names):,} grades",
+        "labels": f"any of {len(task.names):,} labels",
+        "numbers": f"{len(task.names):,} numbers",
+    }[task.kind]
+    line = f"{what} ({listed(task.names)}; labels from {task.labels_from}), scored by {task.metric}"
+    if task.kind == "labels":
+        targets = rows["target"][rows["split"] == "train"]
+        counts = targets.str.count(re.escape(task.separator)) + (targets != "")
+        line += f"; {counts.mean():.2f} labels a row, in {targets.nunique():,} combinations"
+    n_groups = rows["group"][(rows["split"] == "train") & (rows["group"] != "")].nunique()
+    if n_groups:
+        line += f"; {n_groups:,} groups stay in one fold each"
+    return [line, form_summary(competition.submission)]
+
+
+def form_summary(form: Submission | None) -> str:
+    """Return what a row of the submission says, in one line."""
+    if form is None:
+        return "no sample submission: everything up to the scores runs"
+    column = form.columns[-1]
+    meaning = {
+        "probability": f"{column} = probability of {form.positive_class}",
+        "probabilities": "one probability a column",
+        "class": f"{column} = name of the class",
+        "class_confidence": f"{column} = class and confidence",
+        "guesses": f"{column} = the {form.n_guesses} most probable classes, the best first",
+        "hard": f"{column} = 1 for {form.positive_class}, else 0",
+        "labels": f"{column} = all labels of the row",
+        "indicators": "0 or 1 a label",
+        "grade": f"{column} = grade",
+        "numbers": "one number a column",
+        "long": f"{column} = probability, a row for each id and label",
+    }
+    return f"submission: {meaning[form.form]}"

@@ -1,0 +1,66 @@
+"""What training logs for `dvc plots`, through DVCLive: learning curves, ROC, calibration, confusion matrix."""
+
+import matplotlib
+import numpy as np
+from dvclive import Live
+from scmrepo.exceptions import SCMError
+
+from gap_ensemble.heads.head import Curves
+from gap_ensemble.messages.errors import UserError, one_line
+from gap_ensemble.paths import TRAINING
+from gap_ensemble.reporting.plots import draw_plots, one_against_rest
+from gap_ensemble.tasks.evaluate import Evaluation
+from gap_ensemble.tasks.task import Task
+
+matplotlib.use("Agg")
+
+# More rows than this make an unwieldy plot.
+MAX_PLOTTED_ROWS = 50_000
+
+
+def open_live() -> Live:
+    """Return the logger of curves and plots, before anything is trained.
+
+    Raises
+    ------
+    UserError
+        If DVCLive can't work in this repository.
+    """
+    try:
+        return Live(str(TRAINING), dvcyaml=None, save_dvc_exp=False, report=None)
+    except SCMError as error:
+        raise UserError(f"DVCLive: {one_line(error)}; make a first commit: git add -A && git commit") from None
+
+
+def log_training(live: Live, task: Task, curves: list[Curves], evaluation: Evaluation) -> None:
+    """Write learning curves (means over heads) and the plots that the task has.
+
+    Parameters
+    ----------
+    live : Live
+    task : Task
+    curves : list of dict of str to list of float
+        Of every head.
+    evaluation : Evaluation
+        Out-of-fold predictions.
+    """
+    every = -(-len(evaluation.truth) // MAX_PLOTTED_ROWS)
+    y, values = evaluation.truth[::every], evaluation.values[::every]
+    with live:
+        for epoch in range(max((len(values) for curve in curves for values in curve.values()), default=0)):
+            live.step = epoch + 1
+            for name in curves[0]:
+                points = [curve[name][epoch] for curve in curves if name in curve and epoch < len(curve[name])]
+                split, metric = ("val", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
+                if points:
+                    live.log_metric(f"{split}/{metric}", float(np.mean(points)))
+        if task.competition.task.kind != "numbers":
+            is_class, probability = one_against_rest(y, values)
+            live.log_sklearn_plot("roc", is_class, probability, name="roc")
+            live.log_sklearn_plot("calibration", is_class, probability, name="calibration", n_bins=10)
+        if y.ndim == 1:
+            names = np.array(task.names)
+            live.log_sklearn_plot("confusion_matrix", names[y], names[values.argmax(axis=1)], name="confusion_matrix")
+        live.log_image("overview.png", draw_plots(task, curves, y, values))
+        # The last values of the curves are in the plots; scores are written by the stage that makes the submission.
+        live.summary, live._step = {}, None

@@ -1,0 +1,376 @@
+"""Decisions: what turns predictions into what is submitted. They follow the metric.
+
+    log loss                        clip and temperature (`Calibration`)
+    ROC AUC, GAP, top-k error, RMSE none (`Unchanged`): nothing that keeps the order changes such a score
+    accuracy                        the most probable class (`MostProbable`)
+    balanced accuracy, F of classes the same, with rare classes raised (`MostProbable`)
+    F of labels                     a threshold a label (`Thresholds`)
+    quadratic kappa                 cut points on the expected grade (`CutPoints`)
+    MAP@k                           the k best (`Guesses`)
+
+A decision is fitted to out-of-fold predictions. Scored on the rows that it was fitted to it would look too good, so
+`cross_fitted` gives the rows of each fold what was fitted without them.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import numpy as np
+
+from gap_ensemble.scoring.metrics import EPSILON, Metric, best_guesses, log_loss
+
+
+class Decision(Protocol):
+    """What is done to predictions before they are submitted."""
+
+    def fit(self, y: np.ndarray, values: np.ndarray) -> Self:
+        """Return this decision, fitted to the truth and to predictions out of fold, (n_samples, n_outputs)."""
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return what is submitted for predictions of shape (n_samples, n_outputs)."""
+
+    def numbers(self) -> dict[str, float]:
+        """Return what was fitted, for `dvc metrics`."""
+
+
+def cross_fitted(decision: Decision, y: np.ndarray, values: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Return what is submitted for every sample, by the decision fitted without the sample's fold.
+
+    With a single fold there are no other samples, and the decision is used as it is.
+
+    Parameters
+    ----------
+    decision : Decision
+        Not fitted.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+    values : ndarray of shape (n_samples, n_outputs)
+        Predictions out of fold.
+    fold : ndarray of shape (n_samples,), integer
+    """
+    folds = np.unique(fold)
+    if len(folds) < 2:
+        return decision.apply(values)
+    return by_fold({k: decision.fit(y[fold != k], values[fold != k]) for k in folds}, values, fold)
+
+
+def by_fold(fitted: dict[int, Decision], values: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Return what is submitted for every sample by the decision of its fold.
+
+    Parameters
+    ----------
+    fitted : dict of int to Decision
+        Of every fold.
+    values : ndarray of shape (n_samples, n_outputs)
+    fold : ndarray of shape (n_samples,), integer
+    """
+    parts = {k: decision.apply(values[fold == k]) for k, decision in fitted.items()}
+    first = next(iter(parts.values()))
+    submitted = np.empty((len(values), *first.shape[1:]), first.dtype)
+    for k, part in parts.items():
+        submitted[fold == k] = part
+    return submitted
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """Nothing is done."""
+
+    def fit(self, y: np.ndarray, values: np.ndarray) -> Self:  # noqa: ARG002
+        """Return this decision: there is nothing to fit."""
+        return self
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return the predictions."""
+        return values
+
+    def numbers(self) -> dict[str, float]:
+        """Return nothing."""
+        return {}
+
+
+# What `predict.clip: auto` tries. Both lists hold the value that changes nothing.
+TEMPERATURES = (1.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0)
+CLIPS = (0.0, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Temperature and clip, for log loss.
+
+    Attributes
+    ----------
+    clip : "auto", or a pair of floats, or None
+        `predict.clip`: found by `fit`, given, or none.
+    labels : bool
+        Whether every column is a probability of its own. Otherwise rows sum to one.
+    positive : int or None
+        Of two classes, the index of the one whose probability is submitted alone.
+    low, high : float
+        What is applied. With `positive`, its probability is kept in [low, high], and so is every column of `labels`.
+        Of classes, the low end is divided among the other classes, low / (n_classes - 1), so that a certain row keeps
+        about 1 - low for its class whatever their number, and rows are divided by their sum.
+    temperature : float
+        The logits are divided by it: temperature scaling (Guo et al., "On calibration of modern neural networks",
+        ICML 2017). Above one the answers are less certain.
+    """
+
+    clip: str | tuple[float, float] | None = "auto"
+    labels: bool = False
+    positive: int | None = None
+    low: float = 0.0
+    high: float = 1.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.clip is not None and not isinstance(self.clip, str):
+            object.__setattr__(self, "low", self.clip[0])
+            object.__setattr__(self, "high", self.clip[1])
+
+    def fit(self, y: np.ndarray, values: np.ndarray) -> Self:
+        """Return the temperature and the symmetric clip with the least log loss; of equals, what changes least."""
+        if self.clip != "auto":
+            return self
+
+        def loss(candidate: Self) -> float:
+            return log_loss(y, candidate.apply(values))
+
+        temperature = min((replace(self, temperature=t) for t in TEMPERATURES), key=loss).temperature
+        return min(
+            (
+                replace(self, low=low, high=1 - low, temperature=t)
+                for t in dict.fromkeys((1.0, temperature))
+                for low in CLIPS
+            ),
+            key=loss,
+        )
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return probabilities after temperature and clip, float64."""
+        values = np.asarray(values, np.float64)
+        if self.temperature != 1:
+            # exp(log(p) / T), for the labels beside that of 1 - p.
+            powers = np.maximum(values, EPSILON) ** (1 / self.temperature)
+            total = powers.sum(axis=1, keepdims=True)
+            if self.labels:
+                total = powers + np.maximum(1 - values, EPSILON) ** (1 / self.temperature)
+            values = powers / total
+        if self.labels:
+            return np.clip(values, self.low, self.high)
+        if self.positive is not None:
+            clipped = np.clip(values[:, self.positive], self.low, self.high)
+            return np.stack([1 - clipped, clipped] if self.positive == 1 else [clipped, 1 - clipped], axis=1)
+        clipped = np.clip(values, self.low / (values.shape[1] - 1), self.high)
+        return np.asarray(clipped / clipped.sum(axis=1, keepdims=True))
+
+    def numbers(self) -> dict[str, float]:
+        """Return clip and temperature."""
+        return {"clip_low": self.low, "clip_high": self.high, "temperature": self.temperature}
+
+
+@dataclass(frozen=True)
+class MostProbable:
+    """One class a sample: the one with the largest probability / frequency ** raised.
+
+    Attributes
+    ----------
+    metric : Metric
+        What the exponent is fitted for. Accuracy wants 0; balanced accuracy and F scores gain by more.
+    raised : float
+        From 0 (the most probable class) to 1 (the class whose probability is largest for its frequency).
+    frequency : ndarray of shape (n_classes,) or None
+        Of the classes among the samples it was fitted to.
+    """
+
+    metric: Metric
+    raised: float = 0.0
+    frequency: np.ndarray | None = None
+
+    def fit(self, y: np.ndarray, values: np.ndarray) -> Self:
+        """Return the exponent with the best score; of equals the smallest."""
+        if self.metric.mean_over_rows:
+            return self
+        frequency = np.maximum(np.bincount(y, minlength=values.shape[1]), 1) / len(y)
+        candidates = [replace(self, raised=raised, frequency=frequency) for raised in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        return min(candidates, key=lambda candidate: candidate.metric.loss(y, candidate.apply(values)))
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return the index of a class, shape (n_samples,)."""
+        if self.frequency is not None:
+            values = values / self.frequency**self.raised
+        return np.asarray(values.argmax(axis=1))
+
+    def numbers(self) -> dict[str, float]:
+        """Return the exponent, where it was fitted."""
+        return {} if self.frequency is None else {"rare_classes_raised": self.raised}
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """The k best classes, the best first."""
+
+    k: int
+
+    def fit(self, y: np.ndarray, values: np.ndarray) -> Self:  # noqa: ARG002
+        """Return this decision: there is nothing to fit."""
+        return self
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return indices of classes, shape (n_samples, at most k)."""
+        return best_guesses(values, self.k)
+
+    def numbers(self) -> dict[str, float]:
+        """Return nothing."""
+        return {}
+
+
+# Where cut points may lie between two grades, in grades.
+CUT_STEP = 0.05
+
+
+@dataclass(frozen=True)
+class CutPoints:
+    """A grade from the expected grade, by cut points that maximise a metric (quadratic kappa).
+
+    The expectation is the estimate with the least squared error, which is what quadratic weights punish; cut points
+    undo that it is drawn to the middle. They are found one after the other, on a grid, until none improves.
+
+    Attributes
+    ----------
+    n_grades : int
+    metric : Metric
+    cuts : tuple of n_grades - 1 floats
+        Increasing; the grade is the number of cuts below the expectation.
+    """
+
+    n_grades: int
+    metric: Metric
+    cuts: tuple[float, ...] = ()
+
+    def fit(self, y: np.ndarray, values: np.ndarray) -> Self:
+        """Return the cut points with the best score, starting from those half way between grades."""
+        cuts = self._half_way()
+        expected = self._expected(values)
+        grid = np.arange(0, self.n_grades - 1 + CUT_STEP, CUT_STEP)
+        # The same number of samples a grade as in the truth: another place to start from.
+        shares = np.cumsum(np.bincount(y, minlength=self.n_grades))[:-1] / len(y)
+        starts = [cuts, np.maximum.accumulate(np.quantile(expected, shares))]
+        fitted = [self._climb(y, expected, np.array(start), grid) for start in starts]
+        best = min(fitted, key=lambda found: self.metric.loss(y, np.searchsorted(found, expected, side="right")))
+        return replace(self, cuts=tuple(float(cut) for cut in best))
+
+    def _climb(self, y: np.ndarray, expected: np.ndarray, cuts: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        def loss(candidate: np.ndarray) -> float:
+            return self.metric.loss(y, np.searchsorted(candidate, expected, side="right"))
+
+        least = loss(cuts)
+        for _ in range(5):
+            before = least
+            for i in range(len(cuts)):
+                low = cuts[i - 1] if i else -np.inf
+                high = cuts[i + 1] if i + 1 < len(cuts) else np.inf
+                for cut in grid[(grid >= low) & (grid <= high)]:
+                    candidate = cuts.copy()
+                    candidate[i] = cut
+                    if (found := loss(candidate)) < least:
+                        cuts, least = candidate, found
+            if least == before:
+                break
+        return cuts
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return a grade, shape (n_samples,), from 0 to n_grades - 1."""
+        return np.searchsorted(self.cuts or self._half_way(), self._expected(values), side="right")
+
+    def numbers(self) -> dict[str, float]:
+        """Return the cut points."""
+        return {f"cut_{i + 1}": cut for i, cut in enumerate(self.cuts)}
+
+    def _expected(self, values: np.ndarray) -> np.ndarray:
+        return np.asarray(values, np.float64) @ np.arange(self.n_grades)
+
+    def _half_way(self) -> np.ndarray:
+        return np.arange(self.n_grades - 1) + 0.5
+
+
+# More labels than this share one threshold: with few samples a label, own ones only fit noise.
+MAX_THRESHOLDS = 100
+THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
+# Two labels exclude each other if they never meet though chance would have them meet so many times.
+MIN_EXPECTED_MEETINGS = 5
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Which labels a sample has: those whose probability reaches the label's threshold, and that go together.
+
+    Attributes
+    ----------
+    metric : Metric
+        An F score, which the thresholds maximise.
+    thresholds : ndarray of shape (n_labels,) or None
+        None stands for one half.
+    excludes : ndarray of shape (n_labels, n_labels), bool, or None
+        Which labels never stand together (healthy and any disease).
+    at_least_one : bool
+        Whether every sample that it was fitted to has a label.
+    """
+
+    metric: Metric
+    thresholds: np.ndarray | None = None
+    excludes: np.ndarray | None = None
+    at_least_one: bool = False
+
+    def fit(self, y: np.ndarray, values: np.ndarray) -> Self:
+        """Return thresholds with the best score: one for all labels, then one label after the other."""
+        n_labels = values.shape[1]
+        truth = y == 1
+        expected = np.outer(truth.mean(axis=0), truth.sum(axis=0))
+        meets = truth.T.astype(np.float32) @ truth.astype(np.float32) > 0
+        fitted = replace(
+            self,
+            excludes=~meets & (expected >= MIN_EXPECTED_MEETINGS),
+            at_least_one=bool(truth.any(axis=1).all()),
+        )
+
+        def with_thresholds(thresholds: np.ndarray) -> Self:
+            return replace(fitted, thresholds=thresholds)
+
+        def loss(candidate: Self) -> float:
+            return candidate.metric.loss(y, candidate.apply(values))
+
+        best = min((with_thresholds(np.full(n_labels, t)) for t in THRESHOLDS), key=loss)
+        if n_labels > MAX_THRESHOLDS:
+            return best
+        least = loss(best)
+        for _ in range(2):
+            before = least
+            for label in range(n_labels):
+                assert best.thresholds is not None
+                candidates = np.repeat(best.thresholds[None], len(THRESHOLDS), axis=0)
+                candidates[:, label] = THRESHOLDS
+                candidate = min((with_thresholds(row) for row in candidates), key=loss)
+                if (found := loss(candidate)) < least:
+                    best, least = candidate, found
+            if least == before:
+                break
+        return best
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return which labels every sample has, shape (n_samples, n_labels), bool."""
+        values = np.asarray(values, np.float64)
+        thresholds = np.full(values.shape[1], 0.5) if self.thresholds is None else self.thresholds
+        strength = values / thresholds
+        said = strength >= 1
+        if self.at_least_one:
+            said[np.arange(len(said)), strength.argmax(axis=1)] = True
+        if self.excludes is not None and self.excludes.any():
+            for row in np.flatnonzero(((said.astype(np.int32) @ self.excludes) * said).any(axis=1)):
+                # The strongest label first; what it excludes is dropped.
+                for label in np.argsort(-strength[row], kind="stable"):
+                    if said[row, label]:
+                        said[row, self.excludes[label]] = False
+        return said
+
+    def numbers(self) -> dict[str, float]:
+        """Return the mean threshold; those of all labels stand in the report."""
+        return {} if self.thresholds is None else {"threshold_mean": float(self.thresholds.mean())}
