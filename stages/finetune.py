@@ -30,9 +30,11 @@ from gap_ensemble.extraction import engines
 from gap_ensemble.finetuning import tuning
 from gap_ensemble.finetuning.tuning import Checkpoints, first_trained_layer, is_trainable, reseed, training_model
 from gap_ensemble.heads import dense
+from gap_ensemble.heads import head as head_module
 from gap_ensemble.heads import rows as rows_module
-from gap_ensemble.heads.dense import DenseHead, loss_and_hit
-from gap_ensemble.heads.rows import Rows, TrainingData
+from gap_ensemble.heads.dense import DenseHead, row_scores
+from gap_ensemble.heads.head import Outputs, TrainingData
+from gap_ensemble.heads.rows import Rows
 from gap_ensemble.images import decoding as images
 from gap_ensemble.images.decoding import read_linked_picture
 from gap_ensemble.messages.errors import UserError, run
@@ -82,7 +84,8 @@ def main() -> None:
         f"{network.base.compute_dtype}"
     )
 
-    modules = [backbones, dense, engines, extract_module, features, folds, images, rows_module, small_convnet, tuning]
+    modules = [backbones, dense, engines, extract_module, features, folds, head_module, images, rows_module]
+    modules += [small_convnet, tuning]
     values = [entry.model_dump_json(), str(mixed), str(params.seed), rows.to_csv(), str(chooses.tolist())]
     fingerprint = network.fingerprint([*modules, sys.modules[__name__]], *(value.encode() for value in values))
     partial = PartialRows(PARTIAL / f"finetune.{name}.rows", network.n_features, fingerprint)
@@ -161,7 +164,8 @@ def trained_head(partial: PartialRows, label: np.ndarray, n_classes: int, seed: 
     features = np.memmap(partial.path, "<f4", "r", shape=(partial.n_rows, partial.n_columns))
     everything = Rows(features, np.ones(len(label), bool), slice(0, partial.n_columns))
     # The rows lie in the order of the manifest, by content: as good as shuffled.
-    data = TrainingData(Train(batch_size=32), everything, label, np.full(len(label), -1), 1, n_classes, seed)
+    alone, group = np.full(len(label), -1), np.arange(len(label))
+    data = TrainingData(Train(batch_size=32), everything, label, Outputs("classes", n_classes), alone, group, 1, seed)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")  # Half precision is for the network.
     heads, _ = DenseHead.fit_folds(data, lambda _: None)
@@ -266,9 +270,10 @@ def evaluate(model: Any, pictures: Pictures) -> dict[str, float]:
     """Return `val_loss` (log loss) and `val_accuracy` on pictures as they are, without augmentation."""
     losses, hits = [], []
     for batch, label in pictures.batches():
-        loss, hit = loss_and_hit(np.asarray(model.predict_on_batch(batch))[:, None], label)
-        losses.append(loss)
-        hits.append(hit)
+        logits = np.asarray(model.predict_on_batch(batch))[:, None]
+        scores = row_scores(logits, label, Outputs("classes", max(logits.shape[2], 2)))
+        losses.append(scores["loss"])
+        hits.append(scores["accuracy"])
     return {"val_loss": float(np.mean(np.concatenate(losses))), "val_accuracy": float(np.mean(np.concatenate(hits)))}
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from gap_ensemble.competition.competition import Competition, read_competition, read_manifest
-from gap_ensemble.heads.blend import Blend, parts_of
+from gap_ensemble.heads.ensemble import Ensemble
 from gap_ensemble.messages.errors import UserError, listed, run
 from gap_ensemble.messages.progress import Progress
 from gap_ensemble.params import Params, load_params
@@ -53,7 +53,7 @@ def main() -> None:
             for path in (TEST, SUBMISSION)
         )
         progress = stack.enter_context(Progress(len(ids), "Predicting test"))
-        for some_ids, proba in predict_ids(params, competition, ids):
+        for some_ids, proba in predict_ids(competition, ids):
             for file, values in ((test, proba), (submission, calibration.apply(proba, positive))):
                 rows = rows_of_submission(competition, some_ids, values)
                 rows.to_csv(file, index=False, header=file.tell() == 0, lineterminator="\n")
@@ -61,7 +61,7 @@ def main() -> None:
     print(f"{SUBMISSION}: {len(ids):,} rows")
 
 
-def predict_ids(params: Params, competition: Competition, ids: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
+def predict_ids(competition: Competition, ids: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
     """Predict the test pictures of the given ids with the mean of the fold models, a block at a time.
 
     Yields
@@ -89,17 +89,14 @@ def predict_ids(params: Params, competition: Competition, ids: list[str]) -> Ite
         if bad:
             print(f"WARNING: {len(bad):,} bad test pictures get the training prior: {listed(sorted(bad))}")
         prior = np.bincount(file["label"][:], minlength=len(names)) / len(file["label"])
-        blends = []
-        for folder in sorted(MODELS.glob("fold_*")):
-            blends.append(Blend(params.train, parts_of(params.train, json.loads(file.attrs["columns"])), len(names)))
-            blends[-1].load(folder)
+        models = [Ensemble.load(folder) for folder in sorted(MODELS.glob("fold_*"))]
         for block in block_slices(len(ids), max(file["test"].shape[1], len(names)) * 4):
             some_ids = ids[block]
             known = np.array([identifier in row_of for identifier in some_ids])
             proba = np.tile(prior.astype(np.float32), (len(some_ids), 1))
             if known.any():
                 features = np.stack([file["test"][row_of[i]] for i in some_ids if i in row_of])
-                proba[known] = sum(blend.predict_proba(features) for blend in blends) / len(blends)
+                proba[known] = sum(model.predict(features) for model in models) / len(models)
             yield some_ids, proba
 
 

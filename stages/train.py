@@ -15,7 +15,6 @@ its near-duplicates.
 """
 
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -23,17 +22,17 @@ from dvclive import Live
 from scmrepo.exceptions import SCMError
 
 from gap_ensemble.competition.competition import Competition, read_competition
-from gap_ensemble.heads.blend import HEADS, Blend, fit_blend_weights, parts_of
-from gap_ensemble.heads.rows import MEMORY_BYTES, Curves, Features, Rows, TrainingData
+from gap_ensemble.heads.ensemble import EnsembleData, FittedEnsemble, fit_ensemble
+from gap_ensemble.heads.head import Curves, Outputs
+from gap_ensemble.heads.rows import MEMORY_BYTES
 from gap_ensemble.messages.errors import UserError, listed, one_line, run
-from gap_ensemble.messages.progress import Progress
-from gap_ensemble.params import Train, load_params
+from gap_ensemble.params import load_params
 from gap_ensemble.paths import ENSEMBLE, GROUPS, JUDGED, MODELS, OOF, RESULTS
 from gap_ensemble.reporting.plots import draw_plots, one_against_rest
 from gap_ensemble.scoring.scores import Scores
 from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.files import atomic_path
-from gap_ensemble.storage.hdf5 import block_slices, texts
+from gap_ensemble.storage.hdf5 import texts
 from gap_ensemble.storage.tables import write_table
 from gap_ensemble.tasks.submission import rows_of_submission
 from gap_ensemble.validation.folds import assign_folds
@@ -53,17 +52,19 @@ def main() -> None:
     live = open_live()
     with open_features(ENSEMBLE) as file:
         label, files, class_names = file["label"][:], texts(file["train_file"]), texts(file["class_names"])
-        parts = parts_of(params.train, json.loads(file.attrs["columns"]))
+        columns = {name: slice(*span) for name, span in json.loads(file.attrs["columns"]).items()}
         group = group_numbers(files, pd.read_csv(GROUPS))
         seen = file["seen"][:] if "seen" in file else np.zeros(len(label), bool)
         fold = folds_of_unseen(label, group, seen, params.train.folds, params.seed)
         warn_of_rare_classes(label[fold >= 0] if seen.any() else label, class_names, params.train.folds)
         features = file["train"][:] if file["train"].size * 4 <= MEMORY_BYTES else file["train"]
-        blends, curves = fit_folds(params.train, parts, features, label, fold, len(class_names), params.seed)
-        fit_weights(blends, features, label, fold)
-        judged, metrics, plotted = judge(blends, features, label, fold, files, read_competition())
+        outputs = Outputs("classes", len(class_names))
+        fitted = fit_ensemble(params.train, columns, EnsembleData(features, label, outputs, fold, group, params.seed))
+        for k, model in enumerate(fitted.models):
+            model.save(MODELS / f"fold_{k + 1}")
+        judged, metrics, plotted = judge(fitted, label, fold, files, read_competition())
     write_table(JUDGED, judged)
-    log(live, metrics, curves, class_names, *plotted)
+    log(live, metrics, fitted.curves, class_names, *plotted)
     for name, value in metrics.items():
         print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value:,}")
 
@@ -121,81 +122,8 @@ def group_numbers(files: list[str], groups: pd.DataFrame) -> np.ndarray:
     return np.where(pd.Index(files).isin(shared.index), pd.Series(files).map(shared).fillna(0), alone).astype(np.int64)
 
 
-def fit_folds(
-    options: Train,
-    parts: dict[str, slice],
-    features: Features,
-    label: np.ndarray,
-    fold: np.ndarray,
-    n_classes: int,
-    seed: int,
-) -> tuple[list[Blend], list[Curves]]:
-    """Train the heads of every fold on the rows of the other folds.
-
-    Parameters
-    ----------
-    options : Train
-        The section `train` of params.yaml.
-    parts : dict of str to slice
-        The columns that get a head each.
-    features : h5py.Dataset or ndarray of shape (n_rows, n_features), float32
-        Features of the training pictures.
-    label : ndarray of shape (n_rows,), integer
-        Class of every row.
-    fold : ndarray of shape (n_rows,), integer
-        The fold in which each row judges, or -1.
-    n_classes, seed : int
-        As for the heads.
-
-    Returns
-    -------
-    blends : list of Blend
-        One a fold.
-    curves : list of dict of str to list of float
-        Learning curves of each head.
-    """
-    n_folds = int(fold.max()) + 1
-    blends = [Blend(options, parts, n_classes) for _ in range(n_folds)]
-    curves: list[Curves] = []
-    with Progress(options.epochs * n_folds * len(parts), "Training", unit="epochs") as progress:
-        for name, columns in parts.items():
-            rows = Rows(features, np.ones(len(label), bool), columns)
-            data = TrainingData(options, rows, label, fold, n_folds, n_classes, seed)
-            heads, head_curves = HEADS[options.head].fit_folds(data, progress.add)
-            for blend, head in zip(blends, heads, strict=True):
-                blend.heads[name] = head
-            curves += head_curves
-    return blends, curves
-
-
-def fit_weights(blends: list[Blend], features: Features, label: np.ndarray, fold: np.ndarray) -> None:
-    """Fit the blend's weights out of fold, save the models with them, and leave each fold with honest ones.
-
-    The saved models, which predict the test pictures, get the weights that suit all judged rows. The blends that go on
-    to judge get weights fitted without the rows that they judge. With a single split there are no such rows, and
-    every part weighs the same.
-    """
-    n_parts = len(blends[0].parts)
-    honest = [blend.weights for blend in blends]
-    if n_parts > 1 and len(blends) > 1:
-        true_proba = np.empty((len(label), n_parts))
-        for k, blend in enumerate(blends):
-            for rows, block in chosen_blocks(features, fold == k, blend.n_classes):
-                for part, proba in enumerate(blend.predict_parts(block)):
-                    true_proba[rows, part] = proba[np.arange(len(rows)), label[rows]]
-        honest = [fit_blend_weights(true_proba[(fold >= 0) & (fold != k)]) for k in range(len(blends))]
-        for blend in blends:
-            blend.weights = fit_blend_weights(true_proba[fold >= 0])
-        shown = zip(blends[0].parts, blends[0].weights, strict=True)
-        print("Blend: " + ", ".join(f"{weight:.3f} {name}" for name, weight in shown))
-    for k, blend in enumerate(blends):
-        blend.save(MODELS / f"fold_{k + 1}")
-        blend.weights = honest[k]
-
-
 def judge(
-    blends: list[Blend],
-    features: Features,
+    fitted: FittedEnsemble,
     label: np.ndarray,
     fold: np.ndarray,
     files: list[str],
@@ -217,10 +145,9 @@ def judge(
     judged, plotted_labels, plotted_proba = [], [], []
     every = -(-int((fold >= 0).sum()) // MAX_PLOTTED_ROWS)
     with atomic_path(OOF) as partial, open(partial, "w", encoding="utf-8", newline="") as oof:
-        for k, blend in enumerate(blends):
+        for k in range(len(fitted.models)):
             scores = Scores(len(names))
-            for rows, block in chosen_blocks(features, fold == k, len(names)):
-                proba = blend.predict_proba(block).astype(np.float32)
+            for rows, proba in fitted.out_of_fold(k):
                 table = rows_of_submission(competition, [files[row] for row in rows], proba)
                 table.to_csv(oof, index=False, header=oof.tell() == 0, lineterminator="\n")
                 for kept in (scores, all_scores):
@@ -241,20 +168,12 @@ def judge(
     metrics: dict[str, float] = {}
     for name, value in all_scores.result().items():
         metrics[f"val_{name}"] = value
-        if len(blends) > 1:
+        if len(fitted.models) > 1:
             metrics[f"val_{name}_std"] = float(np.std([scores[name] for scores in fold_scores]))
-    metrics["n_train"] = min(int((fold != k).sum()) for k in range(len(blends)))
+    metrics["n_train"] = min(int((fold != k).sum()) for k in range(len(fitted.models)))
     metrics["n_val"] = int((fold >= 0).sum())
     proba_shown = np.concatenate(plotted_proba) if plotted_proba else None
     return pd.concat(judged), metrics, (np.concatenate(plotted_labels), proba_shown)
-
-
-def chosen_blocks(features: Features, chosen: np.ndarray, n_classes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield numbers (n,) and features (n, n_features) of the chosen rows, in blocks whose probabilities stay small."""
-    for block in block_slices(len(chosen), max(features.shape[1], n_classes) * 4):
-        rows = np.flatnonzero(chosen[block])
-        if len(rows):
-            yield block.start + rows, features[block][rows]
 
 
 def open_live() -> Live:
