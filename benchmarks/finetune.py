@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
+from gap_ensemble.heads.head import Outputs
 from gap_ensemble.messages.errors import run
 from gap_ensemble.networks.backbones import make_deterministic
 from gap_ensemble.params import Train
@@ -23,7 +25,7 @@ from gap_ensemble.paths import ENSEMBLE, GROUPS
 from gap_ensemble.scoring.scores import Scores
 from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.hdf5 import texts
-from stages.train import fit_folds, folds_of_unseen, group_numbers
+from stages.train import folds_of_unseen, group_numbers
 from tools.workspace import dvc, lay_out
 
 SOURCES = {
@@ -93,10 +95,12 @@ def judge(folder: Path, sources: list[str], seed: int) -> tuple[dict[str, float]
     group = group_numbers(files, pd.read_csv(folder / GROUPS))
     options = Train()
     fold = folds_of_unseen(label, group, seen, options.folds, seed)
-    blends, _ = fit_folds(options, {"all": slice(0, features.shape[1])}, features, label, fold, n_classes, seed)
+    data = EnsembleData(features, label, Outputs("classes", n_classes), fold, group, seed)
+    fitted = fit_ensemble(options, {"all": slice(0, features.shape[1])}, data)
     scores = Scores(n_classes)
-    for k, blend in enumerate(blends):
-        scores.add(label[fold == k], blend.predict_proba(features[fold == k]))
+    for k in range(data.n_folds):
+        for rows, proba in fitted.out_of_fold(k):
+            scores.add(label[rows], proba)
     return scores.result(), int((fold >= 0).sum())
 
 

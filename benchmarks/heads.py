@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from gap_ensemble.heads.blend import parts_of
+from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
+from gap_ensemble.heads.head import Outputs
 from gap_ensemble.messages.errors import run
 from gap_ensemble.networks.backbones import make_deterministic
 from gap_ensemble.params import Train
@@ -25,7 +26,7 @@ from gap_ensemble.scoring.scores import CLIPS, Calibration, Scores, cross_fitted
 from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.hdf5 import texts
 from gap_ensemble.validation.folds import assign_folds
-from stages.train import fit_folds, group_numbers
+from stages.train import group_numbers
 from tools.workspace import dvc, lay_out
 
 SEED = 2017
@@ -113,11 +114,12 @@ def extract(arguments: argparse.Namespace, flip: bool) -> tuple[tuple[np.ndarray
 
 def pipeline_head(options: Train, features: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Return the out-of-fold probabilities of a head of the pipeline, shape (n_samples, 2)."""
-    parts = parts_of(options, {"all": [0, features.shape[1]]})
-    blends, _ = fit_folds(options, parts, features, label, fold, 2, SEED)
+    data = EnsembleData(features, label, Outputs("classes", 2), fold, np.arange(len(label)), SEED)
+    fitted = fit_ensemble(options, {"all": slice(0, features.shape[1])}, data)
     proba = np.empty((len(label), 2))
-    for k, blend in enumerate(blends):
-        proba[fold == k] = blend.predict_proba(features[fold == k])
+    for k in range(data.n_folds):
+        for rows, predictions in fitted.out_of_fold(k):
+            proba[rows] = predictions
     return proba
 
 

@@ -17,6 +17,8 @@ from PIL import Image
 
 from gap_ensemble.competition.competition import find_competition
 from gap_ensemble.extraction.engines import default_batch_size, one_thread_a_batch
+from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
+from gap_ensemble.heads.head import Outputs
 from gap_ensemble.images.decoding import read_linked_picture
 from gap_ensemble.messages.errors import run
 from gap_ensemble.messages.progress import N_WORKERS, Progress, map_ahead
@@ -24,7 +26,6 @@ from gap_ensemble.networks.backbones import Network, make_deterministic
 from gap_ensemble.params import Backbone, Data, Train
 from gap_ensemble.scoring.scores import Scores
 from gap_ensemble.validation.folds import assign_folds
-from stages.train import fit_folds
 
 SEED = 2017
 
@@ -56,12 +57,13 @@ def main() -> None:
         features = extract(network, [arguments.raw / file for file in pictures["file"]], read)
         losses = []
         for options in (Train(), Train(head="logistic")):
-            blends, _ = fit_folds(
-                options, {"all": slice(0, features.shape[1])}, features, label, fold, len(class_names), SEED
-            )
+            outputs = Outputs("classes", len(class_names))
+            data = EnsembleData(features, label, outputs, fold, np.arange(len(label)), SEED)
+            fitted = fit_ensemble(options, {"all": slice(0, features.shape[1])}, data)
             scores = Scores(len(class_names))
-            for k, blend in enumerate(blends):
-                scores.add(label[fold == k], blend.predict_proba(features[fold == k]))
+            for k in range(data.n_folds):
+                for rows, proba in fitted.out_of_fold(k):
+                    scores.add(label[rows], proba)
             losses.append(scores.result()["log_loss"])
         print(f"| {way} | {losses[0]:.4f} | {losses[1]:.4f} |", flush=True)
 

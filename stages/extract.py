@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from gap_ensemble.competition.competition import labels_of, read_competition, whole_pictures
 from gap_ensemble.extraction import engines
 from gap_ensemble.extraction.engines import default_batch_size, one_thread_a_batch
 from gap_ensemble.images import decoding as images
@@ -26,6 +25,7 @@ from gap_ensemble.paths import FEATURES, MANIFEST, PARTIAL
 from gap_ensemble.storage import features
 from gap_ensemble.storage.features import PartialRows, write_features
 from gap_ensemble.storage.hdf5 import text_array
+from gap_ensemble.storage.manifest import whole_pictures
 
 SECONDS_BETWEEN_SAVES = 20
 
@@ -42,15 +42,9 @@ def main() -> None:
     network.compile(params.extract.engine)
 
     train, test = whole_pictures("train"), whole_pictures("test")
-    class_names = read_competition().class_names
-    rows = {
-        "label": labels_of(train, class_names),
-        "train_file": text_array(train["file"]),
-        "test_file": text_array(test["file"]),
-        "class_names": text_array(class_names),
-    }
+    rows = {"train_file": text_array(train["file"]), "test_file": text_array(test["file"])}
     if network.seen:
-        rows["seen"] = train["md5"].isin(network.seen).to_numpy()
+        rows["fine_tuned_on"] = train["md5"].isin(network.seen).to_numpy()
     partial = PartialRows(PARTIAL / f"{name}.rows", network.n_features, _fingerprint(network, params.extract))
     try:
         extract(network, Path(params.data.raw), [*train["file"], *test["file"]], partial, params.extract)

@@ -25,14 +25,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from gap_ensemble.competition.competition import labels_of, read_competition, whole_pictures
+from gap_ensemble.competition.found import read_competition, read_rows
 from gap_ensemble.extraction import engines
 from gap_ensemble.finetuning import tuning
 from gap_ensemble.finetuning.tuning import Checkpoints, first_trained_layer, is_trainable, reseed, training_model
 from gap_ensemble.heads import dense
+from gap_ensemble.heads import head as head_module
 from gap_ensemble.heads import rows as rows_module
-from gap_ensemble.heads.dense import DenseHead, loss_and_hit
-from gap_ensemble.heads.rows import Rows, TrainingData
+from gap_ensemble.heads.dense import DenseHead, row_scores
+from gap_ensemble.heads.head import Outputs, TrainingData
+from gap_ensemble.heads.rows import Rows
 from gap_ensemble.images import decoding as images
 from gap_ensemble.images.decoding import read_linked_picture
 from gap_ensemble.messages.errors import UserError, run
@@ -45,7 +47,9 @@ from gap_ensemble.paths import CURVES, PARTIAL
 from gap_ensemble.storage import features
 from gap_ensemble.storage.features import PartialRows
 from gap_ensemble.storage.files import atomic_path
+from gap_ensemble.storage.manifest import whole_pictures
 from gap_ensemble.storage.tables import write_table
+from gap_ensemble.tasks.task import task_of
 from gap_ensemble.validation import folds
 from gap_ensemble.validation.folds import hold_out
 from stages import extract as extract_module
@@ -68,8 +72,15 @@ def main() -> None:
     network = Network(name, entry, section="finetune")
     first_layer = first_trained_layer(network.base, name, entry)
     rows, chooses = split(name, entry.held_out, params.seed)
-    class_names = read_competition().class_names
-    label = labels_of(rows, class_names)
+    task = task_of(read_competition())
+    if task.competition.task.kind not in ("classes", "grades"):
+        raise UserError(
+            f"params.yaml: finetune.{name}: the task is {task.competition.task.kind}; networks can be fine-tuned on "
+            "classes and grades: remove the entry, and use frozen features"
+        )
+    targets = read_rows()
+    targets = targets[targets["split"] == "train"].set_index("row").loc[rows["id"]]
+    class_names, label = task.names, task.encode(targets)
     train, choose = (
         Pictures(Path(params.data.raw), list(rows["file"][part]), label[part], network.input_size, entry.batch_size)
         for part in (~chooses, chooses)
@@ -82,8 +93,8 @@ def main() -> None:
         f"{network.base.compute_dtype}"
     )
 
-    modules = [backbones, dense, engines, extract_module, features, folds, rows_module, small_convnet, tuning]
-    modules += images.MODULES
+    modules = [backbones, dense, engines, extract_module, features, folds, head_module, rows_module]
+    modules += [*images.MODULES, small_convnet, tuning]
     values = [entry.model_dump_json(), str(mixed), str(params.seed), rows.to_csv(), str(chooses.tolist())]
     fingerprint = network.fingerprint([*modules, sys.modules[__name__]], *(value.encode() for value in values))
     partial = PartialRows(PARTIAL / f"finetune.{name}.rows", network.n_features, fingerprint)
@@ -162,7 +173,8 @@ def trained_head(partial: PartialRows, label: np.ndarray, n_classes: int, seed: 
     features = np.memmap(partial.path, "<f4", "r", shape=(partial.n_rows, partial.n_columns))
     everything = Rows(features, np.ones(len(label), bool), slice(0, partial.n_columns))
     # The rows lie in the order of the manifest, by content: as good as shuffled.
-    data = TrainingData(Train(batch_size=32), everything, label, np.full(len(label), -1), 1, n_classes, seed)
+    alone, group = np.full(len(label), -1), np.arange(len(label))
+    data = TrainingData(Train(batch_size=32), everything, label, Outputs("classes", n_classes), alone, group, 1, seed)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")  # Half precision is for the network.
     heads, _ = DenseHead.fit_folds(data, lambda _: None)
@@ -267,9 +279,10 @@ def evaluate(model: Any, pictures: Pictures) -> dict[str, float]:
     """Return `val_loss` (log loss) and `val_accuracy` on pictures as they are, without augmentation."""
     losses, hits = [], []
     for batch, label in pictures.batches():
-        loss, hit = loss_and_hit(np.asarray(model.predict_on_batch(batch))[:, None], label)
-        losses.append(loss)
-        hits.append(hit)
+        logits = np.asarray(model.predict_on_batch(batch))[:, None]
+        scores = row_scores(logits, label, Outputs("classes", max(logits.shape[2], 2)))
+        losses.append(scores["loss"])
+        hits.append(scores["accuracy"])
     return {"val_loss": float(np.mean(np.concatenate(losses))), "val_accuracy": float(np.mean(np.concatenate(hits)))}
 
 

@@ -17,7 +17,8 @@ from test_shapes import dog_breed
 from gap_ensemble.competition.competition import read_manifest
 from gap_ensemble.finetuning import tuning
 from gap_ensemble.finetuning.tuning import block_starts, first_trained_layer, training_model
-from gap_ensemble.heads.blend import HEADS, parts_of
+from gap_ensemble.heads.ensemble import HEADS, EnsembleData, fit_ensemble
+from gap_ensemble.heads.head import Outputs
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.backbones import Network, read_seen, save_tuned, tuned_weights
 from gap_ensemble.params import PARAMS_FILE, Augment, Backbone, Finetune, Train, load_params
@@ -27,7 +28,7 @@ from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.hdf5 import texts
 from gap_ensemble.validation.folds import assign_folds, hold_out
 from stages import ensemble, extract, finetune, link
-from stages.train import fit_folds, folds_of_unseen
+from stages.train import folds_of_unseen
 from tools.sample import draw_competition
 from tools.workspace import change_params, dvc, lay_out
 
@@ -208,11 +209,12 @@ def accuracy_out_of_fold(fold: np.ndarray, options: Train) -> tuple[float, float
     """Return accuracy and log loss of the rows that judge."""
     with open_features(ENSEMBLE) as file:
         features, label = file["train"][:], file["label"][:]
-    parts = parts_of(options, {"all": [0, features.shape[1]]})
-    blends, _ = fit_folds(options, parts, features, label, fold, 2, 0)
+    data = EnsembleData(features, label, Outputs("classes", 2), fold, np.arange(len(label)), 0)
+    fitted = fit_ensemble(options, {"all": slice(0, features.shape[1])}, data)
     scores = Scores(2)
-    for k, blend in enumerate(blends):
-        scores.add(label[fold == k], blend.predict_proba(features[fold == k]))
+    for k in range(data.n_folds):
+        for rows, proba in fitted.out_of_fold(k):
+            scores.add(label[rows], proba)
     return scores.result()["accuracy"], scores.result()["log_loss"]
 
 

@@ -1,5 +1,6 @@
 """The logistic head: scikit-learn's, for few pictures, in seconds and without TensorFlow."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -8,50 +9,44 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
-from gap_ensemble.heads.rows import (
-    MEMORY_BYTES,
-    Curves,
-    Head,
-    OnProgress,
-    Rows,
-    TrainingData,
-    probabilities,
-    standardise,
-)
+from gap_ensemble.heads.head import Curves, Head, OnProgress, Outputs, TrainingData
+from gap_ensemble.heads.rows import MEMORY_BYTES, Rows, standardise
 from gap_ensemble.messages.errors import UserError
-from gap_ensemble.params import Train
 from gap_ensemble.storage.hdf5 import atomic_hdf5
-from gap_ensemble.validation.folds import assign_folds
 
 # Strengths that `logistic` tries: scikit-learn's C, small is strong.
 LOGISTIC_C = (3e-4, 3e-3, 1e-2, 3e-2, 1e-1)
-# Rows that should judge the strengths: of few rows, each fifth judges in turn; of many, one fifth is enough.
-N_JUDGES = 2000
+# Rows by which a strength is chosen: of few rows, each fifth is held out in turn; of many, one fifth is enough.
+N_HELD_OUT = 2000
 
 
+@dataclass
 class LogisticHead:
     """scikit-learn's logistic regression on standardised features, its strength chosen inside the training rows.
 
     It holds its rows in memory, so it is for features that fit there. Needs no TensorFlow.
 
-    Parameters
+    Attributes
     ----------
-    options : Train
-        The section `train` of params.yaml; `class_weight` and `ensemble` count here.
-    n_features, n_classes : int
-        What goes in and what comes out.
+    outputs : Outputs
+        What it predicts: classes or labels.
+    mean, scale : ndarray of shape (n_features,)
+        What the features are standardised by.
+    coef, intercept : ndarray of shape (n_features, n_logits) and (n_logits,)
     """
 
-    def __init__(self, options: Train, n_features: int, n_classes: int):
-        self.options = options
-        n_outputs = 1 if n_classes == 2 else n_classes
-        # Classes without a row keep an intercept that makes them improbable.
-        self.arrays = {
-            "mean": np.zeros(n_features),
-            "scale": np.ones(n_features),
-            "coef": np.zeros((n_outputs, n_features)),
-            "intercept": np.full(n_outputs, -30.0),
-        }
+    outputs: Outputs
+    mean: np.ndarray
+    scale: np.ndarray
+    coef: np.ndarray
+    intercept: np.ndarray
+
+    unit = "heads"
+
+    @classmethod
+    def n_steps(cls, data: TrainingData) -> int:
+        """Return the number of heads."""
+        return data.n_folds
 
     @classmethod
     def fit_folds(cls, data: TrainingData, on_progress: OnProgress) -> tuple[list[Head], list[Curves]]:
@@ -59,67 +54,68 @@ class LogisticHead:
         heads: list[Head] = []
         curves: list[Curves] = []
         for k in range(data.n_folds):
-            head = cls(data.options, data.rows.n_features, data.n_classes)
             rows = Rows(data.rows.features, data.trains(k), data.rows.columns)
-            curves.append(head.fit(rows, data.label, data.seed))
+            head, curve = cls._fit(data, rows)
             heads.append(head)
-            on_progress(data.options.epochs)
+            curves.append(curve)
+            on_progress(1)
         return heads, curves
 
-    def fit(self, rows: Rows, label: np.ndarray, seed: int) -> Curves:
-        """Try every strength on a part of the rows, and fit the best one on all.
-
-        Parameters
-        ----------
-        rows : Rows
-            What to train on.
-        label : ndarray of shape (n_all_rows,), integer
-            Class of every row, also of those that `rows` leaves out.
-        seed : int
-            Seed of the split that chooses the strength.
-        """
+    @classmethod
+    def _fit(cls, data: TrainingData, rows: Rows) -> tuple["LogisticHead", Curves]:
         if rows.n_rows * rows.n_features * 4 > 4 * MEMORY_BYTES:
             raise UserError(
                 f"params.yaml: train.head: logistic needs {rows.n_rows:,} rows of {rows.n_features:,} features in "
                 "memory; use head: dense, which reads them in blocks"
             )
-        self.arrays["mean"], self.arrays["scale"] = rows.mean_and_scale()
+        mean, scale = rows.mean_and_scale()
         features, numbers = rows.whole()
-        features = standardise(features, self.arrays["mean"], self.arrays["scale"])
+        features = standardise(features, mean, scale)
+        label = data.y[numbers]
         # One thread: the products are small, and threads that wait for each other made a fit seven times slower.
         with threadpool_limits(1):
-            return self._fit_standardised(features, label[numbers], seed)
+            fold = data.inner_folds(numbers, 5)
+            losses = dict.fromkeys(LOGISTIC_C, 0.0)
+            for k in range(min(5, -(-5 * N_HELD_OUT // len(label)))):
+                held_out = fold == k
+                for strength in LOGISTIC_C:
+                    model = _model(strength, data).fit(features[~held_out], label[~held_out])
+                    known = np.isin(label[held_out], model.classes_)
+                    proba = model.predict_proba(features[held_out][known])
+                    losses[strength] += log_loss(label[held_out][known], proba, labels=model.classes_)
+            model = _model(min(losses, key=lambda strength: losses[strength]), data).fit(features, label)
+        n_logits = data.outputs.n_logits
+        coef = np.zeros((rows.n_features, n_logits))
+        # Classes without a row keep an intercept that makes them improbable.
+        intercept = np.full(n_logits, -30.0)
+        if n_logits == 1:
+            coef, intercept = model.coef_.T, model.intercept_
+        elif len(model.classes_) == 2:
+            # Of three or more classes two have rows: scikit-learn gives the logit of one of them.
+            coef[:, model.classes_] = np.hstack([-model.coef_.T / 2, model.coef_.T / 2])
+            intercept[model.classes_] = [-model.intercept_[0] / 2, model.intercept_[0] / 2]
+        else:
+            coef[:, model.classes_], intercept[model.classes_] = model.coef_.T, model.intercept_
+        loss = float(log_loss(label, model.predict_proba(features), labels=model.classes_))
+        return cls(data.outputs, mean, scale, coef, intercept), {"loss": [loss]}
 
-    def _fit_standardised(self, features: np.ndarray, label: np.ndarray, seed: int) -> Curves:
-        fold = assign_folds(label, 5, seed)
-        losses = dict.fromkeys(LOGISTIC_C, 0.0)
-        for k in range(min(5, -(-5 * N_JUDGES // len(label)))):
-            judges = fold == k
-            for strength in LOGISTIC_C:
-                model = self._model(strength).fit(features[~judges], label[~judges])
-                known = np.isin(label[judges], model.classes_)
-                proba = model.predict_proba(features[judges][known])
-                losses[strength] += log_loss(label[judges][known], proba, labels=model.classes_)
-        model = self._model(min(losses, key=lambda strength: losses[strength])).fit(features, label)
-        outputs = slice(None) if len(model.coef_) == len(self.arrays["coef"]) else model.classes_
-        self.arrays["coef"][outputs], self.arrays["intercept"][outputs] = model.coef_, model.intercept_
-        return {"loss": [float(log_loss(label, model.predict_proba(features), labels=model.classes_))]}
-
-    def _model(self, strength: float) -> LogisticRegression:
-        return LogisticRegression(C=strength, max_iter=1000, class_weight=self.options.class_weight)
-
-    def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Return the probability of every class, shape (n, n_classes)."""
-        features = standardise(features, self.arrays["mean"], self.arrays["scale"])
-        return probabilities(features @ self.arrays["coef"].T + self.arrays["intercept"])
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return predictions of shape (n, outputs.n), float32."""
+        logits = standardise(features, self.mean, self.scale) @ self.coef + self.intercept
+        return self.outputs.link(logits).astype(np.float32)
 
     def save(self, path: Path) -> None:
         """Write mean, scale, coefficients and intercepts."""
         with atomic_hdf5(path) as file:
-            for name, array in self.arrays.items():
-                file[name] = array
+            for name in ("mean", "scale", "coef", "intercept"):
+                file[name] = getattr(self, name)
 
-    def load(self, path: Path) -> None:
+    @classmethod
+    def load(cls, path: Path, outputs: Outputs) -> "LogisticHead":
         """Read what `save` wrote."""
         with h5py.File(path, "r") as file:
-            self.arrays = {name: file[name][:] for name in self.arrays}
+            return cls(outputs, *(file[name][:] for name in ("mean", "scale", "coef", "intercept")))
+
+
+def _model(strength: float, data: TrainingData) -> LogisticRegression:
+    return LogisticRegression(C=strength, max_iter=1000, class_weight=data.options.class_weight)

@@ -1,23 +1,17 @@
-"""What heads are trained on: rows of features, in memory or in a file, and which of them train and judge."""
+"""What heads are trained on: rows of features, in memory or in a file."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
 from sklearn.preprocessing import StandardScaler
 
-from gap_ensemble.params import Train
 from gap_ensemble.storage.hdf5 import block_slices
 
 # Features up to this size are kept in memory; larger ones are read from the file again in every epoch.
 MEMORY_BYTES = 2**30
 
 Features = Any  # h5py.Dataset or ndarray, of shape (n_rows, n_features), float32
-Curves = dict[str, list[float]]
-OnProgress = Callable[[int], None]
 
 
 class Rows:
@@ -103,73 +97,3 @@ class Rows:
 def standardise(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Return `(features - mean) / scale` as float32, calculated in float64: some features vary by 1e-20."""
     return ((features - mean) / scale).astype(np.float32)
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Return the probability of every class, shape (n, n_classes), for logits of that shape, or (n, 1) of two."""
-    return np.hstack([expit(-logits), expit(logits)]) if logits.shape[1] == 1 else np.asarray(softmax(logits, axis=1))
-
-
-def class_weights(label: np.ndarray, n_classes: int, kind: str | None) -> np.ndarray:
-    """Return a weight for each class: one, or with `balanced` n_rows / (n_classes * rows of the class)."""
-    if kind is None:
-        return np.ones(n_classes, np.float32)
-    counts = np.bincount(label, minlength=n_classes)
-    return (len(label) / (n_classes * np.maximum(counts, 1))).astype(np.float32)
-
-
-@dataclass
-class TrainingData:
-    """What the heads of all folds are trained on: head k on the rows outside of fold k.
-
-    Attributes
-    ----------
-    options : Train
-        The section `train` of params.yaml.
-    rows : Rows
-        The rows that train or judge, and the columns that count.
-    label : ndarray of shape (n_rows,), integer
-        Class of every row.
-    fold : ndarray of shape (n_rows,), integer
-        The fold in which each row judges, or -1.
-    n_folds, n_classes, seed : int
-    """
-
-    options: Train
-    rows: Rows
-    label: np.ndarray
-    fold: np.ndarray
-    n_folds: int
-    n_classes: int
-    seed: int
-
-    def trains(self, k: int) -> np.ndarray:
-        """Return which rows train the head of fold k, shape (n_rows,), bool."""
-        return self.rows.chosen & (self.fold != k)
-
-    def judges(self, k: int) -> np.ndarray:
-        """Return which rows judge the head of fold k, shape (n_rows,), bool."""
-        return self.rows.chosen & (self.fold == k)
-
-
-class Head(Protocol):
-    """What the stages ask of a head; it is made from (options, n_features, n_classes), and then trained or loaded."""
-
-    def __init__(self, options: Train, n_features: int, n_classes: int): ...
-
-    @classmethod
-    def fit_folds(cls, data: TrainingData, on_progress: OnProgress) -> tuple[list["Head"], list[Curves]]:
-        """Train a head for each fold on the rows outside of it.
-
-        The rows inside may be looked at for the learning curves, and for nothing else. `on_progress` is told how many
-        epochs were done since it was last called, of `options.epochs` a fold.
-        """
-
-    def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Return the probability of every class, shape (n, n_classes), for features of shape (n, n_features)."""
-
-    def save(self, path: Path) -> None:
-        """Write what `load` needs to one HDF5 file, the same bytes every time."""
-
-    def load(self, path: Path) -> None:
-        """Read what `save` wrote."""

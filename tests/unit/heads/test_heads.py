@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from gap_ensemble.heads import dense
-from gap_ensemble.heads.blend import HEADS, Blend, parts_of
-from gap_ensemble.heads.rows import Rows, TrainingData
+from gap_ensemble.heads.ensemble import HEADS, Ensemble, EnsembleData, FittedEnsemble, fit_ensemble
+from gap_ensemble.heads.head import Outputs, TrainingData
+from gap_ensemble.heads.rows import Rows
 from gap_ensemble.params import Train
 from gap_ensemble.scoring.scores import Scores
-from gap_ensemble.storage import hdf5 as features_module
+from gap_ensemble.storage import hdf5
 from gap_ensemble.validation.folds import assign_folds
-from stages.train import fit_folds, fit_weights
 
-COLUMNS = {"A": [0, 12], "B": [12, 20]}
+COLUMNS = {"A": slice(0, 12), "B": slice(12, 20)}
+TWO = Outputs("classes", 2)
 
 
 def made_features(n_rows: int = 400, n_classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -28,28 +29,27 @@ def made_features(n_rows: int = 400, n_classes: int = 2, seed: int = 0) -> tuple
     return (features * np.where(np.arange(20) < 12, 1e-5, 10.0) + 3e-5).astype(np.float32), label
 
 
-def out_of_fold(
-    options: Train, features: Any, label: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp: Path
-) -> dict[str, float]:
-    monkeypatch.chdir(tmp)
-    n_classes = int(label.max()) + 1
+def fit(options: Train, features: Any, label: np.ndarray) -> FittedEnsemble:
     fold = assign_folds(label, options.folds, 0)
-    blends, _ = fit_folds(options, parts_of(options, COLUMNS), features, label, fold, n_classes, 0)
-    fit_weights(blends, features, label, fold)
-    scores = Scores(n_classes)
-    for k, blend in enumerate(blends):
-        scores.add(label[fold == k], blend.predict_proba(features[fold == k]))
+    outputs = Outputs("classes", int(label.max()) + 1)
+    return fit_ensemble(options, COLUMNS, EnsembleData(features, label, outputs, fold, np.arange(len(label)), 0))
+
+
+def out_of_fold(options: Train, features: Any, label: np.ndarray) -> dict[str, float]:
+    fitted = fit(options, features, label)
+    scores = Scores(fitted.data.outputs.n)
+    for k in range(options.folds):
+        for rows, proba in fitted.out_of_fold(k):
+            scores.add(label[rows], proba)
     return scores.result()
 
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("ensemble", ["concatenate", "blend"])
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_every_head_learns(
-    head: Any, ensemble: Any, n_classes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_every_head_learns(head: Any, ensemble: Any, n_classes: int) -> None:
     options = Train(head=head, ensemble=ensemble, folds=3, epochs=20, learning_rate=0.01)
-    scores = out_of_fold(options, *made_features(n_classes=n_classes), monkeypatch, tmp_path)
+    scores = out_of_fold(options, *made_features(n_classes=n_classes))
     assert scores["accuracy"] > 0.9
     assert scores["log_loss"] < 0.4
 
@@ -64,12 +64,10 @@ def test_every_head_learns(
     ],
     ids=["dense", "patience", "logistic", "blend"],
 )
-def test_with_shuffled_labels_every_score_is_at_chance(
-    options: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_with_shuffled_labels_every_score_is_at_chance(options: Train) -> None:
     features, label = made_features(600)
     label = np.random.default_rng(1).permutation(label)
-    scores = out_of_fold(options, features, label, monkeypatch, tmp_path)
+    scores = out_of_fold(options, features, label)
     # 600 coin flips: the standard deviation of accuracy is 0.02.
     assert 0.42 < scores["accuracy"] < 0.58
     assert 0.4 < scores["auc"] < 0.6
@@ -81,16 +79,16 @@ def test_training_from_the_file_in_blocks_is_as_good_as_in_memory(
 ) -> None:
     features, label = made_features(2000, n_classes=5)
     options = Train(folds=2, epochs=8, learning_rate=0.01, batch_size=32)
-    in_memory = out_of_fold(options, features, label, monkeypatch, tmp_path)
-    monkeypatch.setattr(features_module, "BLOCK_BYTES", 150 * 20 * 4)  # 14 blocks
+    in_memory = out_of_fold(options, features, label)
+    monkeypatch.setattr(hdf5, "BLOCK_BYTES", 150 * 20 * 4)  # 14 blocks
     with h5py.File(tmp_path / "features.h5", "w") as file:
-        in_blocks = out_of_fold(options, file.create_dataset("train", data=features), label, monkeypatch, tmp_path)
+        in_blocks = out_of_fold(options, file.create_dataset("train", data=features), label)
     assert in_blocks["accuracy"] == pytest.approx(in_memory["accuracy"], abs=0.01)
     assert in_blocks["log_loss"] == pytest.approx(in_memory["log_loss"], rel=0.1)
 
 
 def test_batches_hold_every_chosen_row_once_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features_module, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(hdf5, "BLOCK_BYTES", 64)
     features = np.arange(103, dtype=np.float32)[:, None]
     chosen = np.arange(103) % 3 > 0
     rows, rng = Rows(features, chosen, slice(0, 1)), np.random.default_rng(0)
@@ -103,36 +101,30 @@ def test_batches_hold_every_chosen_row_once_a_pass(monkeypatch: pytest.MonkeyPat
     assert first != second
 
 
-def data_of(options: Train, features: np.ndarray, label: np.ndarray, n_folds: int, **changes: Any) -> TrainingData:
-    rows = Rows(features, np.ones(len(label), bool), slice(0, features.shape[1]))
-    values = {"fold": np.full(len(label), -1), "n_folds": n_folds, "n_classes": 2, "seed": 0}
-    return TrainingData(options, rows, label, **{**values, **changes})
+def data_of(options: Train, features: np.ndarray, y: np.ndarray, n_folds: int, **changes: Any) -> TrainingData:
+    rows = Rows(features, np.ones(len(y), bool), slice(0, features.shape[1]))
+    values = {"outputs": TWO, "fold": np.full(len(y), -1), "group": np.arange(len(y)), "n_folds": n_folds, "seed": 0}
+    return TrainingData(options, rows, y, **{**values, **changes})
 
 
-def fit_one(head: str, options: Train, features: np.ndarray, label: np.ndarray) -> Any:
+def fit_one(head: str, options: Train, features: np.ndarray, y: np.ndarray, **changes: Any) -> Any:
     """Return a head that was trained on all rows."""
-    (fitted,), _ = HEADS[head].fit_folds(data_of(options, features, label, 1), lambda _: None)
+    (fitted,), _ = HEADS[head].fit_folds(data_of(options, features, y, 1, **changes), lambda _: None)
     return fitted
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_saved_model_predicts_the_same_and_is_saved_alike(head: Any, tmp_path: Path) -> None:
     features, label = made_features(100)
-    options = Train(head=head, ensemble="blend", folds=1, hidden=[8])
-    parts = parts_of(options, COLUMNS)
+    options = Train(head=head, ensemble="blend", folds=2, hidden=[8])
     bytes_of, proba = [], []
     for run in range(2):
-        blend = Blend(options, parts, 2)
-        blend.heads = {name: fit_one(head, options, features[:, part], label) for name, part in parts.items()}
-        blend.weights = np.array([0.25, 0.75])
-        blend.save(tmp_path / str(run))
+        model = fit(options, features, label).models[0]
+        model.save(tmp_path / str(run))
         bytes_of.append({path.name: path.read_bytes() for path in (tmp_path / str(run)).iterdir()})
-        proba.append(blend.predict_proba(features))
+        proba.append(model.predict(features))
     assert bytes_of[0] == bytes_of[1]
-    assert set(bytes_of[0]) == {"A.weights.h5", "B.weights.h5", "blend.json"}
-    loaded = Blend(options, parts, 2)
-    loaded.load(tmp_path / "0")
-    assert loaded.predict_proba(features) == pytest.approx(proba[0], abs=1e-6)
+    assert Ensemble.load(tmp_path / "0").predict(features) == pytest.approx(proba[0], abs=1e-6)
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -143,25 +135,55 @@ def test_heads_trained_side_by_side_are_as_if_trained_alone(
     # Without dropout, whose noise they share, a head must not feel that others are trained beside it.
     features, label = made_features(300, n_classes)
     options = Train(epochs=5, learning_rate=0.01, dropout=0, hidden=hidden, class_weight="balanced", patience=3)
-    data = data_of(options, features, label, 3, fold=assign_folds(label, 3, 0), n_classes=n_classes)
+    data = data_of(options, features, label, 3, fold=assign_folds(label, 3, 0), outputs=Outputs("classes", n_classes))
     together, curves_together = HEADS["dense"].fit_folds(data, lambda _: None)
     monkeypatch.setattr(dense, "MEMORY_BYTES", 1)
     alone, curves_alone = HEADS["dense"].fit_folds(data, lambda _: None)
     for one, other, curve, other_curve in zip(together, alone, curves_together, curves_alone, strict=True):
-        assert one.predict_proba(features) == pytest.approx(other.predict_proba(features), abs=1e-4)
+        assert one.predict(features) == pytest.approx(other.predict(features), abs=1e-4)
         assert curve["val_loss"] == pytest.approx(other_curve["val_loss"][: len(curve["val_loss"])], abs=1e-4)
-    assert np.abs(together[0].predict_proba(features) - together[1].predict_proba(features)).max() > 1e-3
+    assert np.abs(together[0].predict(features) - together[1].predict(features)).max() > 1e-3
 
 
-def test_the_curves_are_log_loss_and_accuracy_of_the_judging_rows() -> None:
+def test_the_curves_are_log_loss_and_accuracy_of_the_validation_rows() -> None:
     features, label = made_features(300, 4)
-    data = data_of(Train(epochs=3), features, label, 3, fold=assign_folds(label, 3, 0), n_classes=4)
+    data = data_of(Train(epochs=3), features, label, 3, fold=assign_folds(label, 3, 0), outputs=Outputs("classes", 4))
     heads, curves = HEADS["dense"].fit_folds(data, lambda _: None)
     for k, (head, curve) in enumerate(zip(heads, curves, strict=True)):
         scores = Scores(4)
-        scores.add(label[data.fold == k], head.predict_proba(features[data.fold == k]))
+        scores.add(label[data.fold == k], head.predict(features[data.fold == k]))
         assert curve["val_loss"][-1] == pytest.approx(scores.result()["log_loss"], rel=1e-4)
         assert curve["val_accuracy"][-1] == pytest.approx(scores.result()["accuracy"])
+
+
+def test_labels_that_exclude_nothing_are_learnt_each_for_itself() -> None:
+    features, label = made_features(400, 4)
+    y = np.stack([label >= 2, label % 2], axis=1).astype(np.int32)
+    head = fit_one("dense", Train(epochs=30, learning_rate=0.01), features, y, outputs=Outputs("labels", 2))
+    predictions = head.predict(features)
+    assert predictions.shape == (400, 2)
+    assert ((predictions > 0.5) == y).mean() > 0.9
+
+
+def test_numbers_are_predicted_on_their_own_scale() -> None:
+    features, label = made_features(400, 4)
+    y = np.stack([1e4 + 100.0 * label, -0.01 * label], axis=1)
+    head = fit_one("dense", Train(epochs=60, learning_rate=0.01), features, y, outputs=Outputs("numbers", 2))
+    error = head.predict(features) - y
+    assert (error.std(axis=0) < 0.5 * y.std(axis=0)).all()
+    assert (np.abs(error.mean(axis=0)) < 0.1 * y.std(axis=0)).all()
+
+
+def test_a_fold_that_trains_on_two_of_three_classes_is_right_about_them() -> None:
+    rng = np.random.default_rng(0)
+    label = np.array([0] * 50 + [1] * 50 + [2], np.int32)
+    features = rng.normal(size=(101, 20)).astype(np.float32)
+    features[:, 0] += 6 * (label == 1)
+    fold = np.where(label == 2, 0, np.arange(101) % 2)
+    data = data_of(Train(head="logistic"), features, label, 2, fold=fold, outputs=Outputs("classes", 3))
+    heads, _ = HEADS["logistic"].fit_folds(data, lambda _: None)
+    known = (fold == 0) & (label < 2)
+    assert (heads[0].predict(features[known]).argmax(axis=1) == label[known]).mean() > 0.9
 
 
 def test_a_feature_that_never_changes_does_no_harm() -> None:
@@ -170,7 +192,7 @@ def test_a_feature_that_never_changes_does_no_harm() -> None:
     head = fit_one("dense", Train(epochs=5), features, label)
     moved = features.copy()
     moved[:, 3] += 0.01
-    assert head.predict_proba(moved) == pytest.approx(head.predict_proba(features), abs=0.02)
+    assert head.predict(moved) == pytest.approx(head.predict(features), abs=0.02)
 
 
 def test_balanced_class_weights_raise_the_rare_class() -> None:
@@ -181,17 +203,14 @@ def test_balanced_class_weights_raise_the_rare_class() -> None:
     mean_proba = []
     for class_weight in (None, "balanced"):
         options = Train(epochs=30, learning_rate=0.01, class_weight=class_weight)
-        mean_proba.append(fit_one("dense", options, features, label).predict_proba(features)[:, 1].mean())
+        mean_proba.append(fit_one("dense", options, features, label).predict(features)[:, 1].mean())
     assert mean_proba[0] < 0.25
     assert mean_proba[1] > mean_proba[0] + 0.1
 
 
-def test_one_split_trains_one_head_and_patience_stops_early(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_one_split_trains_one_head_and_patience_stops_early() -> None:
     features, label = made_features(300)
     label = np.random.default_rng(0).permutation(label)  # Nothing to learn: the loss of held-out rows only rises.
-    options = Train(folds=1, epochs=60, patience=2, learning_rate=0.05)
-    fold = assign_folds(label, 1, 0)
-    blends, curves = fit_folds(options, parts_of(options, COLUMNS), features, label, fold, 2, 0)
-    assert len(blends) == len(curves) == 1
-    assert len(curves[0]["loss"]) < 60
+    fitted = fit(Train(folds=1, epochs=60, patience=2, learning_rate=0.05), features, label)
+    assert len(fitted.models) == 1
+    assert all(len(curve["loss"]) < 60 for curve in fitted.curves)
