@@ -71,7 +71,6 @@ def main() -> None:
         keras.mixed_precision.set_global_policy("mixed_float16")
     network = Network(name, entry, section="finetune")
     first_layer = first_trained_layer(network.base, name, entry)
-    rows, chooses = split(name, entry.held_out, params.seed)
     task = task_of(read_competition())
     if task.competition.task.kind not in ("classes", "grades"):
         raise UserError(
@@ -79,8 +78,11 @@ def main() -> None:
             "classes and grades: remove the entry, and use frozen features"
         )
     targets = read_rows()
-    targets = targets[targets["split"] == "train"].set_index("row").loc[rows["id"]]
+    pictures = whole_pictures("train")
+    targets = targets[targets["split"] == "train"].set_index("row").loc[pictures["id"]]
     class_names, label = task.names, task.encode(targets)
+    seen, chooses = split(name, entry.held_out, pictures, label, params.seed)
+    rows, label = pictures[seen], label[seen]
     train, choose = (
         Pictures(Path(params.data.raw), list(rows["file"][part]), label[part], network.input_size, entry.batch_size)
         for part in (~chooses, chooses)
@@ -131,32 +133,30 @@ def use_mixed_precision(entry: Finetune) -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def split(name: str, held_out: float, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+def split(
+    name: str, held_out: float, pictures: pd.DataFrame, label: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the pictures that are not held out, and which of them choose the best epoch.
 
     Returns
     -------
-    rows : DataFrame
-        Rows of the manifest.
-    chooses : ndarray of shape (n_rows,), bool
+    seen : ndarray of shape (n_pictures,), bool
+    chooses : ndarray of shape (n_seen,), bool
 
     Raises
     ------
     UserError
         If too few pictures are left to train and to choose.
     """
-    pictures = whole_pictures("train")
-    label = pd.factorize(pictures["class"], sort=True)[0]
     seen = ~hold_out(label, pictures["md5"].to_numpy(str), held_out, seed)
-    rows = pictures[seen]
-    chooses = hold_out(label[seen], rows["md5"].to_numpy(str), SHARE_OF_CHOICE, seed + 1)
+    chooses = hold_out(label[seen], pictures["md5"][seen].to_numpy(str), SHARE_OF_CHOICE, seed + 1)
     if seen.all() or chooses.all() or not chooses.any():
         raise UserError(
-            f"params.yaml: finetune.{name}.held_out: found {held_out}, which holds out {len(pictures) - len(rows):,} "
+            f"params.yaml: finetune.{name}.held_out: found {held_out}, which holds out {(~seen).sum():,} "
             f"of {len(pictures):,} training pictures, and leaves {chooses.sum():,} of the others to choose the best "
             "epoch by; change it, or bring more pictures of every class"
         )
-    return rows, chooses
+    return seen, chooses
 
 
 def trained_head(partial: PartialRows, label: np.ndarray, n_classes: int, seed: int) -> Any:

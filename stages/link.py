@@ -16,10 +16,9 @@ DVC does not track the links: it would replace them by copies and hash every pic
 
 from pathlib import Path
 
-from gap_ensemble.competition.find import find_competition
-
 from gap_ensemble.competition.check import check_pictures, find_data_set_scale, leave_out_bad_pictures
 from gap_ensemble.competition.class_folders import lay_out, refuse_plain_files
+from gap_ensemble.competition.find import find_competition
 from gap_ensemble.competition.found import write_competition
 from gap_ensemble.competition.summary import summary
 from gap_ensemble.images.grey import write_grey_scale

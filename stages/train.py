@@ -16,9 +16,9 @@ import shutil
 
 import numpy as np
 import pandas as pd
-from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
 
 from gap_ensemble.competition.found import read_competition, read_rows
+from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
 from gap_ensemble.heads.rows import MEMORY_BYTES
 from gap_ensemble.messages.errors import run
 from gap_ensemble.params import Predict, load_params
@@ -45,8 +45,8 @@ def main() -> None:
         rows = rows[rows["split"] == "train"].set_index("row", drop=False).loc[names]
         y = task.encode(rows)
         duplicates = pd.read_csv(GROUPS, dtype=str)
-        duplicates = duplicates[duplicates["split"] == "train"].set_index("row")["group"]
-        group = connected_groups([rows["group"].tolist(), rows["row"].map(duplicates).fillna("").tolist()])
+        of_row = dict(duplicates.loc[duplicates["split"] == "train", ["row", "group"]].itertuples(index=False))
+        group = connected_groups([rows["group"].tolist(), [of_row.get(name, "") for name in names]])
         fine_tuned_on = file["fine_tuned_on"][:] if "fine_tuned_on" in file else np.zeros(len(y), bool)
         strata = task.strata(y)
         fold = validation_folds(strata, group, fine_tuned_on, params.train.folds, params.seed)
