@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gap_ensemble.messages.errors import UserError, one_line
+from gap_ensemble.paths import WEIGHTS
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -25,6 +26,7 @@ PARAMS_FILE = Path("params.yaml")
 Optimizer = Literal["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "lion", "nadam", "rmsprop", "sgd"]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # The name of an entry becomes the name of a file and of a DVC stage.
 EntryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
@@ -78,13 +80,54 @@ class Data(Section):
 
 
 class Backbone(Section):
-    """`backbones.<name>`: one network."""
+    """`backbones.<name>`: one network. Exactly one of `weights`, `preset` and `onnx` says where it comes from."""
 
-    weights: str = Field(min_length=1)
+    # imagenet, random (untrained), or a path seen from weights/ or absolute: a weights file of Keras, a preset folder
+    # of KerasHub, or an ONNX file.
+    weights: Annotated[str, Field(min_length=1)] | None = None
+    # A preset of KerasHub: a folder, seen from weights/ or absolute, or a name such as dinov2_small.
+    preset: Annotated[str, Field(min_length=1)] | None = None
+    # An ONNX file, seen from weights/ or absolute.
+    onnx: Annotated[str, Field(min_length=1)] | None = None
     # The network's name in keras.applications, where it differs from the entry's own name.
     backbone: str | None = None
     input_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    pooling: Literal["avg", "max", "flatten"] = "avg"
+    # null: avg, and for networks of tokens what their authors use for linear classification.
+    pooling: Literal["avg", "max", "flatten", "cls", "mean", "cls+mean", "own"] | None = None
+    # Of the builder in keras.applications, such as alpha.
+    arguments: dict[str, bool | int | float | str] = {}
+    # Of presets and ONNX files, in pixels from 0 to 255, one number or one a channel: (pixel - mean) / std goes in.
+    mean: float | tuple[float, float, float] | None = None
+    std: Positive | tuple[Positive, Positive, Positive] | None = None
+    # Of an ONNX file with several outputs: the name of the one that is taken.
+    output: str | None = None
+
+    @property
+    def source(self) -> Literal["application", "preset", "onnx"]:
+        """Where the network comes from."""
+        path = self.weights or ""
+        if self.onnx or path.endswith(".onnx"):
+            return "onnx"
+        if self.preset or (WEIGHTS / path / "config.json").is_file():
+            return "preset"
+        return "application"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Backbone":
+        named = [key for key in ("weights", "preset", "onnx") if getattr(self, key) is not None]
+        if len(named) != 1:
+            found = " and ".join(named) or "none of weights, preset, onnx"
+            raise ValueError(f"found {found}; give one, such as weights: imagenet")
+        accepted = {
+            "application": {"weights", "backbone", "input_size", "pooling", "arguments"},
+            "preset": {"weights", "preset", "input_size", "pooling", "mean", "std"},
+            "onnx": {"weights", "onnx", "input_size", "pooling", "mean", "std", "output"},
+        }[self.source]
+        ours = (self.model_fields_set & set(Backbone.model_fields)) - accepted
+        if ours:
+            what = {"application": "a network of Keras", "preset": "a preset", "onnx": "an ONNX file"}[self.source]
+            raise ValueError(f"{what} takes no {', '.join(sorted(ours))}; leave it out")
+        return self
 
 
 class Augment(Section):

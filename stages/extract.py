@@ -48,7 +48,7 @@ def main() -> None:
     partial = PartialRows(PARTIAL / f"{name}.rows", network.n_features, _fingerprint(network, params.extract))
     try:
         extract(network, Path(params.data.raw), [*train["file"], *test["file"]], partial, params.extract)
-        write_features(FEATURES / f"{name}.h5", partial, rows, {"backbone": network.model.name})
+        write_features(FEATURES / f"{name}.h5", partial, rows, {"backbone": network.title.lower()})
     except KeyboardInterrupt:
         partial.save()
         raise KeyboardInterrupt(

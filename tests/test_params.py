@@ -162,7 +162,7 @@ def test_misspelt_key_of_a_backbone(report: Report, right: str, wrong: str) -> N
         (TEXT + "  colour: red\n", "predict.colour: unknown key; known here: clip"),
         (
             changed(("Xception: {", "Xception: {crop: 5, ")),
-            "backbones.Xception.crop: unknown key; known here: weights, backbone, input_size, pooling",
+            "backbones.Xception.crop: unknown key; known here: weights, preset, onnx, backbone, input_size, pooling, arguments, mean, std, output",  # noqa: E501
         ),
     ],
 )
@@ -244,14 +244,14 @@ def test_good_clip(load: Load, written: str) -> None:
         (
             "ResNet50: {weights: imagenet}",
             "ResNet50: {}",
-            "backbones.ResNet50.weights",
-            "missing; add it (the file in the repository shows a value)",
+            "backbones.ResNet50",
+            "found none of weights, preset, onnx; give one, such as weights: imagenet",
         ),
         (
             "ResNet50: {weights: imagenet}",
             "ResNet50: imagenet",
             "backbones.ResNet50",
-            "found 'imagenet'; expected below it: weights, backbone, input_size",
+            "found 'imagenet'; expected below it: weights, preset, onnx, backbone",
         ),
         (
             "finetune: {}",

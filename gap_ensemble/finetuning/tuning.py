@@ -12,8 +12,7 @@ import numpy as np
 
 from gap_ensemble.heads.dense import DenseHead
 from gap_ensemble.messages.errors import UserError
-from gap_ensemble.networks.backbones import Network
-from gap_ensemble.networks.quiet_keras import keras
+from gap_ensemble.networks.keras_setup import keras
 from gap_ensemble.params import Augment, Finetune
 from gap_ensemble.storage.files import write_text
 from gap_ensemble.storage.hdf5 import atomic_hdf5
@@ -101,14 +100,14 @@ def block_starts(model: Any) -> list[int]:
     return starts
 
 
-def training_model(network: Network, entry: Finetune, first_layer: int, head: DenseHead | None, n_classes: int) -> Any:
+def training_model(network: Any, entry: Finetune, first_layer: int, head: DenseHead | None, n_classes: int) -> Any:
     """Return the model that is trained: augmentation, preprocessing, backbone, dropout and a dense layer.
 
     Batch normalisation stays in inference mode, because small batches have no statistics of their own to speak of.
 
     Parameters
     ----------
-    network : Network
+    network : KerasNetwork
         The backbone.
     entry : Finetune
         How it is trained.
@@ -131,7 +130,7 @@ def training_model(network: Network, entry: Finetune, first_layer: int, head: De
             # A batch normalisation that is not trainable stays in inference mode, too.
             step.trainable = i >= first_layer and is_trainable(step)
     inputs = keras.Input((network.input_size, network.input_size, 3))
-    preprocess = keras.layers.Lambda(network.preprocess, arguments={"data_format": "channels_last"})
+    preprocess = keras.layers.Lambda(network.preprocess)
     outputs = preprocess(augmentation(entry.augment)(inputs))
     outputs = network.model(outputs)
     if head is not None:

@@ -1,12 +1,40 @@
 """The small network of the tutorials, to train from scratch: the first baseline.
 
+    finetune:
+      Scratch: {backbone: SmallConvNet, weights: random, input_size: 64, last_blocks: all, optimizer: adam,
+                learning_rate: 0.001, epochs: 40, patience: 10}
+
 After F. Chollet, "Building powerful image classification models using very little data" (blog.keras.io, 2016), for
-pictures of 32 to 150 pixels. It has the signature of the networks of `keras.applications`, and stands beside them.
+pictures of 32 to 150 pixels. Its builder has the signature of the builders of `keras.applications`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from gap_ensemble.networks.quiet_keras import keras
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.networks.applications import Application
+from gap_ensemble.networks.keras_setup import keras
+from gap_ensemble.params import Backbone
+
+
+class SmallConvNetwork(Application):
+    """The small network as a backbone."""
+
+    title = "SmallConvNet"
+
+    def __init__(self, key: str, entry: Backbone):
+        if entry.weights == "imagenet":
+            raise UserError(
+                f"params.yaml: {key}.weights: found imagenet, of which {self.title} has none; accepted: random, or a "
+                "file of its own weights"
+            )
+        super().__init__(key, entry, self.title)
+
+    def _find_builder(self, name: str) -> Callable[..., Any]:  # noqa: ARG002 - there is one
+        return SmallConvNet
+
+    def _published_size(self) -> int:
+        return 150
 
 
 def SmallConvNet(  # noqa: N802 - named as in keras.applications

@@ -1,0 +1,119 @@
+"""Keras as this project uses it, whatever a user's machine is set to.
+
+    from gap_ensemble.networks.keras_setup import keras
+
+- The backend is TensorFlow, numbers are float32, and channels come last. `~/.keras/keras.json` and the environment
+  variables of another project do not count, because they would change features. `KERAS_HOME` still says where Keras
+  keeps weights that it has downloaded.
+- TensorFlow's start-up messages are held back. They come from C++ before it reads any setting, and say nothing that a
+  user can act on. They are shown if the import fails.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+# Each of these changes what Keras computes, or how long it trains.
+IGNORED_VARIABLES = (
+    "KERAS_BACKEND",
+    "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH",
+    "KERAS_NNX_ENABLED",
+    "TF_USE_LEGACY_KERAS",
+)
+
+
+@contextlib.contextmanager
+def _without_start_messages() -> Iterator[None]:
+    """Hold back what is written to the standard error stream, and show it only after a failure."""
+    with tempfile.TemporaryFile() as held_back:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            held_back.seek(0)
+            os.write(stderr, held_back.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+@contextlib.contextmanager
+def _without_settings_of_the_user() -> Iterator[None]:
+    """Give Keras an empty folder for its settings, as it reads them once, when it is imported."""
+    home = os.environ.get("KERAS_HOME")
+    for variable in IGNORED_VARIABLES:
+        os.environ.pop(variable, None)
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # Of programs that this one starts, too.
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["KERAS_HOME"] = empty
+        try:
+            yield
+        finally:
+            if home is None:
+                del os.environ["KERAS_HOME"]
+            else:
+                os.environ["KERAS_HOME"] = home
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+with _without_start_messages(), _without_settings_of_the_user():
+    import keras
+
+# Somebody may have imported Keras before.
+keras.config.set_floatx("float32")
+keras.config.set_epsilon(1e-7)
+keras.config.set_image_data_format("channels_last")
+if keras.config.backend() != "tensorflow":
+    raise ImportError("Keras was imported with another backend before gap_ensemble.networks.keras_setup")
+
+
+def _home() -> Path:
+    """Return Keras's own folder, by the rule of `keras/src/backend/config.py`, and make it if possible."""
+    if "KERAS_HOME" in os.environ:
+        home = Path(os.environ["KERAS_HOME"]).expanduser()
+    else:
+        base = Path.home()
+        home = (base if os.access(base, os.W_OK) else Path("/tmp")) / ".keras"  # noqa: S108 - Keras's own choice
+    with contextlib.suppress(OSError):
+        home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+# While Keras was imported, its folder was the empty one, which is gone.
+keras.src.backend.config._KERAS_DIR = str(_home())
+
+
+def weights_folder() -> Path:
+    """Return the folder in which Keras looks for its ImageNet weights.
+
+    That is `models` in its own folder; where that one can't be written, in a folder among the temporary files. The rule
+    is that of `keras.utils.get_file`.
+    """
+    home = _home()
+    if not os.access(home, os.W_OK):
+        temporary = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()  # noqa: S108 - Keras's own choice
+        home = Path(temporary, ".keras")
+    return home / "models"
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed Python, NumPy and Keras, switch on TensorFlow's deterministic ops, and let its memory on a GPU grow."""
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.experimental.enable_op_determinism()
+
+
+__all__ = ["keras", "make_deterministic", "weights_folder"]
