@@ -73,7 +73,8 @@ class Data(Section):
     groups: str | None = None
     columns: list[str] | Literal["all"] = []
     pool: Literal["auto", "mean", "max", "side_by_side"] = "auto"
-    positive_class: str | None = None
+    # Several: their probability is the sum; they become one class, and the others another.
+    positive_class: str | list[str] | None = None
     bad_images: Literal["error", "skip"] = "error"
     # What is black and what white in pictures of more than 8 bits: found from all of them, or said.
     grey_scale: Literal["auto"] | tuple[float, float] = "auto"

@@ -78,13 +78,15 @@ class Submission:
         labels in one field; `indicators`: a column of 0 and 1 a label; `grade`: a whole number; `numbers`: a column a
         target; `long`: a row for every pair of row and label, and the label's probability.
     columns : list of str
-        The sample's columns, the first of them the id.
+        The sample's columns.
     positive_class : str or None
         The class that a single column of probabilities, or of 0 and 1, means.
     n_guesses : int
         Names in one field of the form `guesses`.
     id_template : str
         How the form `long` writes an id: `{row}_{label}`; empty for the others.
+    id_column : str
+        The column of the ids: the first, unless it says otherwise.
     """
 
     form: Form
@@ -92,6 +94,16 @@ class Submission:
     positive_class: str | None = None
     n_guesses: int = 1
     id_template: str = ""
+    id_column: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id_column:
+            object.__setattr__(self, "id_column", self.columns[0])
+
+    @property
+    def value_columns(self) -> list[str]:
+        """The sample's columns but the ids, in order."""
+        return [name for name in self.columns if name != self.id_column]
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ def in_columns(form: Submission, ids: list[str], submitted: np.ndarray, names: l
         Of the columns of `submitted`.
     """
     index_of = {name: index for index, name in enumerate(names)}
-    values: dict[str, object] = {form.columns[0]: ids}
-    return pd.DataFrame(values | {name: printable(submitted[:, index_of[name]]) for name in form.columns[1:]})
+    values: dict[str, object] = {form.id_column: ids}
+    values |= {name: printable(submitted[:, index_of[name]]) for name in form.value_columns}
+    return pd.DataFrame(values)[form.columns]
 
 
 def in_one_column(form: Submission, ids: list[str], values: object) -> pd.DataFrame:
     """Return the id and one column of values."""
-    return pd.DataFrame({form.columns[0]: ids, form.columns[1]: values})
+    return pd.DataFrame({form.id_column: ids, form.value_columns[0]: values})[form.columns]
 
 
 def in_long_rows(form: Submission, ids: list[str], submitted: np.ndarray, names: list[str]) -> pd.DataFrame:

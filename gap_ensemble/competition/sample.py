@@ -1,0 +1,110 @@
+"""The sample submission: which table it is, what its ids are, and what form it shows."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gap_ensemble.competition.table_files import TableFile
+
+SAMPLE_NAME = re.compile(
+    r"sample.*sub|sub.*sample|sample.*solution|(example|random|naive|dummy|baseline).*sub|sub.*(format|example|template)"
+    r"|benchmark|^sample$"
+)
+
+
+@dataclass
+class Sample:
+    """A sample submission.
+
+    Attributes
+    ----------
+    name : str
+        The file, seen from the raw folder.
+    table : DataFrame
+        Every value as text.
+    id_column : str
+    labels : list of str
+        Of a sample with a row for every pair of row and label (`ID_9eae6a72d_epidural`): the labels. Else empty.
+    """
+
+    name: str
+    table: pd.DataFrame
+    id_column: str
+    labels: list[str]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of values."""
+        return [column for column in self.table.columns if column != self.id_column]
+
+    @property
+    def ids(self) -> list[str]:
+        """The rows that are predicted: the ids, without the label where the sample is long."""
+        ids = list(self.table[self.id_column])
+        return list(dict.fromkeys(split_pair(i)[0] for i in ids)) if self.labels else ids
+
+    @property
+    def values(self) -> list[str]:
+        """The different values of the first column of values, without empty ones."""
+        return [value for value in self.table[self.columns[0]].unique() if value]
+
+
+def is_sample(name: str) -> bool:
+    """Tell a sample submission by its name: sample_submission.csv, sampleSubmission_v2.csv, all_zeros_benchmark.csv."""
+    if name.lower().endswith(".json"):
+        return False
+    return bool(SAMPLE_NAME.search(re.sub("[^a-z]", "", name.rpartition("/")[2].rpartition(".")[0].lower())))
+
+
+def split_pair(identifier: str) -> tuple[str, str]:
+    """Split an id of a long sample: `ID_9eae6a72d_epidural` is the row `ID_9eae6a72d` and the label `epidural`."""
+    row, _, label = identifier.rpartition("_")
+    return row, label
+
+
+def long_labels(ids: list[str]) -> list[str]:
+    """Return the labels of ids that are pairs: every row stands with every label. Empty where they are none."""
+    pairs = [split_pair(identifier) for identifier in ids]
+    counts = Counter(label for _, label in pairs)
+    n_rows = len({row for row, _ in pairs})
+    whole = len(counts) > 1 and all(n == n_rows for n in counts.values()) and len(ids) == n_rows * len(counts)
+    # Of one row alone, any ids that begin alike are pairs: then labels are words.
+    return list(counts) if whole and (n_rows > 1 or all(not label.isdigit() for label in counts)) else []
+
+
+def choose_sample(tables: list[TableFile], n_pictures: Callable[[list[str]], int]) -> tuple[Sample | None, list[str]]:
+    """Choose among the tables that are called like samples the one whose ids mean most pictures.
+
+    Parameters
+    ----------
+    tables : list of TableFile
+    n_pictures : callable
+        Counts the ids that mean pictures or rows of pictures.
+
+    Returns
+    -------
+    Sample or None, list of str
+        And the names of the samples that were not chosen.
+    """
+    samples: list[tuple[int, Sample]] = []
+    for file in tables:
+        if len(file.table.columns) < 2 or file.table.empty:
+            continue
+        n_of = {column: n_pictures(list(file.table[column].unique())) for column in file.table.columns[:2]}
+        first, second = list(n_of)
+        # cassava-disease writes the class first. Classes that are numbers name pictures by accident: count generously.
+        column = second if n_of[second] > 2 * n_of[first] else first
+        ids = list(file.table[column])
+        labels = [] if n_of[column] * 2 > len(ids) or len(file.table.columns) > 2 else long_labels(ids)
+        n = n_of[column] if not labels else n_pictures(list(dict.fromkeys(split_pair(i)[0] for i in ids)))
+        if labels and not n and "test" not in file.name:
+            labels = labels if all(re.search("[A-Za-z]", label) for label in labels) else []
+        samples.append((n, Sample(file.name, file.table, column, labels)))
+    if not samples:
+        return None, []
+    # Later stages are called later: stg2 after stg1.
+    chosen = max(samples, key=lambda pair: (pair[0], "sub" in pair[1].name.lower(), pair[1].name))[1]
+    return chosen, [sample.name for _, sample in samples if sample is not chosen]
