@@ -40,8 +40,8 @@ def read_columns(
         names = [name for name in of_train.numeric() if name in shared and name not in target.names]
         if not names:
             raise UserError(
-                "params.yaml: data.columns: found all, but no column of numbers stands both in a table of training rows "
-                f"({listed(of_train.tables, 10) or 'none'}) and in one of test rows "
+                "params.yaml: data.columns: found all, but no column of numbers stands both in a table of training "
+                f"rows ({listed(of_train.tables, 10) or 'none'}) and in one of test rows "
                 f"({listed(of_test.tables, 10) or 'none'}); accepted: names of columns, or []"
             )
     problems = [

@@ -159,8 +159,9 @@ def _no_labels(reading: Reading, named: str, column: str, by_path: list[Target])
     if reading.data.labels != "auto":
         columns = next((list(file.table.columns) for file in reading.tables if file.name == named), [])
         return [
-            f"{reading.raw / named}: no column{f' {column!r}' if column else ''} of classes beside one of training "
-            f"ids; columns: {listed(columns, 20)}; training pictures like {example}; set data.labels to FILE:CLASS_COLUMN"
+            f"{reading.raw / named}: no column{f' {column!r}' if column else ''} of classes beside one of "
+            f"training ids; columns: {listed(columns, 20)}; training pictures like {example}; set data.labels to "
+            "FILE:CLASS_COLUMN"
         ]
     names = [file.name for file in reading.plain_tables]
     only = [f" (only {way.names[0]!r} from {way.source})" for way in by_path if len(way.names) == 1]
