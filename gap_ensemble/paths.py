@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+# check
+CHECKED = Path("data/checked.txt")
+
 # link
 LINKS = Path("data")
 MANIFEST = Path("data/manifest.csv")

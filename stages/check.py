@@ -1,0 +1,25 @@
+"""Check that the folder and the files that params.yaml names are there.
+
+    python -m stages.check        # or: dvc repro check
+
+Runs only when the names have changed. Without it a mistyped name ends in DVC's own line, which does not say what to do.
+Writes one line that is always the same: what comes after waits for it, and never runs again because of it.
+"""
+
+from gap_ensemble.inputs import missing_inputs
+from gap_ensemble.messages.errors import UserError, run
+from gap_ensemble.params import load_params
+from gap_ensemble.paths import CHECKED
+from gap_ensemble.storage.files import write_text
+
+
+def main() -> None:
+    """Run the stage."""
+    problems = missing_inputs(load_params())
+    if problems:
+        raise UserError(problems)
+    write_text(CHECKED, "The folder and the files that params.yaml names are there.\n")
+
+
+if __name__ == "__main__":
+    run(main)

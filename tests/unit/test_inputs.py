@@ -1,0 +1,97 @@
+"""What params.yaml names and the disk lacks: said before DVC says less."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from gap_ensemble.inputs import missing_inputs
+from gap_ensemble.params import Params, load_params
+from tools.workspace import ROOT
+
+
+@pytest.fixture(autouse=True)
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of weights of an otherwise empty project, and make the project the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    for name in ("imagenet", "random", "xception.weights.h5"):
+        (tmp_path / "weights" / name).touch()
+    return tmp_path / "weights"
+
+
+def params_with(raw: str = "data/raw", finetune: str = "", **weights: str) -> Params:
+    """Return this checkout's parameters with these values; `weights` has a backbone's name and its weights."""
+    values: Any = load_params(ROOT / "params.yaml").model_dump()
+    values["data"]["raw"] = raw
+    values["backbones"] = {name: {"weights": file} for name, file in weights.items()} or {"A": {"weights": "imagenet"}}
+    values["finetune"] = {finetune: {"weights": "imagenet"}} if finetune else {}
+    return Params.model_validate(values)
+
+
+def write_lock(params: Params) -> None:
+    """Write the dvc.lock of a run with these parameters."""
+    stages: dict[str, Any] = {"link": {"params": {"params.yaml": {"data": params.data.model_dump()}}}}
+    for name, entry in params.backbones.items():
+        stages[f"extract@{name}"] = {"params": {"../params.yaml": {f"backbones.{name}": entry.model_dump()}}}
+    with open("dvc.lock", "w", encoding="utf-8") as file:
+        YAML().dump({"schema": "2.0", "stages": stages}, file)
+
+
+def test_nothing_is_missing() -> None:
+    Path("data/raw").mkdir(parents=True)
+    assert not missing_inputs(params_with(A="imagenet", B="random", C="xception.weights.h5"))
+
+
+@pytest.mark.parametrize("raw", ["data/raw", "/no/such/folder", "weights/random"])
+def test_a_folder_of_pictures_that_is_not_there(raw: str) -> None:
+    (line,) = missing_inputs(params_with(raw))
+    assert line.startswith(
+        f"params.yaml: data.raw: found {raw!r}, which is no folder; put the competition's files there"
+    )
+
+
+def test_a_weights_file_that_is_not_there(weights: Path) -> None:
+    Path("data/raw").mkdir(parents=True)
+    absolute = str(weights / "gone.h5")
+    first, second = missing_inputs(params_with(A="xcepton.weights.h5", B=absolute, C="xception.weights.h5"))
+    assert first == (
+        "params.yaml: backbones.A.weights: found 'xcepton.weights.h5', but there is no weights/xcepton.weights.h5; "
+        "accepted: imagenet, random, or a path seen from weights/ or absolute (did you mean xception.weights.h5?); "
+        "there: xception.weights.h5"
+    )
+    assert f"backbones.B.weights: found '{absolute}', but there is no {absolute}; " in second
+
+
+def test_an_onnx_file_that_is_not_there(weights: Path) -> None:
+    Path("data/raw").mkdir(parents=True)
+    (weights / "dino.onnx").touch()
+    values = params_with().model_dump()
+    values["backbones"] = {"A": {"onnx": "dinov2.onnx"}, "B": {"onnx": "dino.onnx"}, "C": {"preset": "dinov2_small"}}
+    assert missing_inputs(Params.model_validate(values)) == [
+        "params.yaml: backbones.A.onnx: found 'dinov2.onnx', but there is no weights/dinov2.onnx; accepted: a path "
+        "seen from weights/ or absolute (did you mean dino.onnx?); there: dino.onnx"
+    ]
+
+
+def test_weights_that_a_finetune_entry_writes_need_not_be_there() -> None:
+    Path("data/raw").mkdir(parents=True)
+    assert not missing_inputs(params_with(finetune="T", A="tuned/T.weights.h5"))
+    (line,) = missing_inputs(params_with(finetune="T", A="tuned/Other.weights.h5"))
+    assert "backbones.A.weights: found 'tuned/Other.weights.h5'" in line
+
+
+def test_what_ran_before_need_not_be_there() -> None:
+    """A second machine has features and no pictures, no weights: it may leave a network out, not name a new file."""
+    write_lock(params_with("/first/machine", A="mine.weights.h5", B="imagenet"))
+    assert not missing_inputs(params_with("/first/machine", A="mine.weights.h5"))
+    (line,) = missing_inputs(params_with("/second/machine", A="mine.weights.h5"))
+    assert "data.raw: found '/second/machine'" in line
+    (line,) = missing_inputs(params_with("/first/machine", A="other.weights.h5"))
+    assert "backbones.A.weights: found 'other.weights.h5'" in line
+
+
+def test_an_empty_lock_file() -> None:
+    Path("dvc.lock").touch()
+    assert len(missing_inputs(params_with())) == 1
