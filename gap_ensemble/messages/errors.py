@@ -19,6 +19,25 @@ REFUSALS = {
     errno.ENOTDIR,
     errno.EISDIR,
 }
+# What it says of a network drive that is gone, or of a file system that cannot do what is asked.
+UNFIT = {
+    errno.ENAMETOOLONG,
+    errno.EILSEQ,
+    errno.ELOOP,
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.EBUSY,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ECONNRESET,
+    errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    524,  # ENOTSUPP, which NFS lets through and no table of Python's has
+}
 
 
 class UserError(Exception):
@@ -65,12 +84,10 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
     except OSError as error:
         # The system's own refusals (full disk, read-only folder) say everything in one line already.
-        if error.errno not in REFUSALS:
+        if error.errno not in REFUSALS | UNFIT:
             raise
         where = error.filename2 or error.filename or os.getcwd()
-        print(
-            # The number's own words: HDF5 puts several lines of its own there.
-            f"ERROR: {where}: {os.strerror(error.errno)}; make room or make it writable, then run it again",
-            file=sys.stderr,
-        )
+        fix = "make room or make it writable" if error.errno in REFUSALS else "check that disk, or use another"
+        # The number's own words: HDF5 puts several lines of its own there.
+        print(f"ERROR: {where}: {os.strerror(error.errno)}; {fix}, then run it again", file=sys.stderr)
         sys.exit(1)

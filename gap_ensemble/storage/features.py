@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from gap_ensemble.messages.errors import UserError, one_line
-from gap_ensemble.storage.files import blamed_on, require_room, write_text
+from gap_ensemble.storage.files import blamed_on, require_room, sync, write_text
 from gap_ensemble.storage.hdf5 import atomic_hdf5, block_slices
 
 try:
@@ -57,6 +57,8 @@ def open_features(path: str | Path, named: Named = "file") -> h5py.File:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; {again}") from None
     except OSError as error:
+        if error.errno is not None:  # The system's refusal, which says nothing against the file.
+            raise UserError(f"{path}: can't be read: {os.strerror(error.errno)}; the file itself may be good") from None
         raise UserError(f"{path}: not a whole HDF5 file ({one_line(error, 120)}); {again}") from None
     problem = _what_is_wrong(file, named)
     if problem:
@@ -205,7 +207,7 @@ class PartialRows:
         n_rows, checksum = self.counted
         with blamed_on(self.path):
             self.file.flush()
-            os.fsync(self.file.fileno())
+            sync(self.file)
         state = {"fingerprint": self.fingerprint, "n_rows": n_rows, "checksum": checksum}
         write_text(self.state_path, json.dumps(state))
 

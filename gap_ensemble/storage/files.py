@@ -1,10 +1,12 @@
 """Files that are either whole or not there."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from gap_ensemble.messages.errors import UserError, one_line
 
@@ -51,10 +53,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with blamed_on(path):
             yield partial
             with open(partial, "rb+") as file:
-                os.fsync(file.fileno())
+                sync(file)
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync(file: IO[Any]) -> None:
+    """Have a flushed file written to the disk itself, where the file system can: some network drives cannot."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
 
 
 def require_room(path: str | Path, n_bytes: int) -> None:
