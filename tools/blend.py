@@ -11,20 +11,18 @@ are matched by id. The experiments must be of the same competition; their clip i
 import argparse
 from pathlib import Path
 
-import dvc.api
 import numpy as np
 import pandas as pd
-from dvc.exceptions import DvcException
-from scmrepo.exceptions import SCMError
 
 from gap_ensemble.competition.competition import Competition, read_competition
 from gap_ensemble.heads.blend import fit_blend_weights
-from gap_ensemble.messages.errors import UserError, listed, one_line, run
+from gap_ensemble.messages.errors import UserError, listed, run
 from gap_ensemble.params import load_params
 from gap_ensemble.paths import JUDGED, OOF, SAMPLE, TEST
 from gap_ensemble.scoring.scores import Calibration, Scores, cross_fitted_log_loss, fit_calibration
 from gap_ensemble.storage.tables import read_table, write_table
 from gap_ensemble.tasks.submission import PROBABILITY_FORMS, positive_index, proba_of_rows, rows_of_submission
+from tools.revisions import open_at
 
 BLENDS = ("fitted", "mean", "geometric")
 
@@ -118,15 +116,8 @@ def _line(
 
 def _read(experiment: str, path: Path, id_column: str) -> pd.DataFrame:
     """Read a table of an experiment, indexed by its ids."""
-    revision = None if experiment == "workspace" else experiment
-    try:
-        with dvc.api.open(path.as_posix(), rev=revision) as file:
-            table = pd.read_csv(file, dtype={id_column: str, "class": str}, keep_default_na=False)
-    except (DvcException, SCMError, OSError) as error:
-        raise UserError(
-            f"tools.blend: {experiment}: {path} can't be read ({one_line(error, 120)}); accepted: an experiment's name "
-            "from `dvc exp show`, a branch or a commit in which the pipeline has run, or workspace"
-        ) from None
+    with open_at(experiment, path) as file:
+        table = pd.read_csv(file, dtype={id_column: str, "class": str}, keep_default_na=False)
     return table.set_index(id_column)
 
 

@@ -1,0 +1,60 @@
+"""Files of experiments, branches and commits, also where the project is a folder of a larger git repository."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import dvc.api
+from dvc.exceptions import DvcException
+from scmrepo.exceptions import SCMError
+from scmrepo.git import Git
+
+from gap_ensemble.messages.errors import UserError, one_line
+
+
+@contextmanager
+def open_at(revision: str, path: Path, mode: str = "r") -> Iterator[IO[Any]]:
+    """Open a file as it was in a revision: from git, from DVC's cache, or from DVC's remote.
+
+    Parameters
+    ----------
+    revision : str
+        An experiment's name, a branch, a commit, or `workspace`.
+    path : Path
+        Seen from the current folder, which is the project's root.
+    mode : {"r", "rb"}
+        Text or bytes.
+
+    Raises
+    ------
+    UserError
+        If the revision is not known, or has no such file.
+    """
+    try:
+        if revision == "workspace":
+            opened = dvc.api.open(path.as_posix(), mode=mode)
+        else:
+            # Seen from the root of the git repository: the project may be a folder in it.
+            opened = dvc.api.open((_folder_in_git() / path).as_posix(), rev=revision, mode=mode)
+        with opened as file:
+            yield file
+    except (DvcException, SCMError, OSError) as error:
+        raise UserError(
+            f"{revision}: {path} can't be read ({one_line(error, 120)}); accepted: an experiment's name from `dvc exp "
+            "show`, a branch or a commit in which the pipeline has run, or workspace"
+        ) from None
+
+
+def _folder_in_git() -> Path:
+    try:
+        git = Git(os.curdir, search_parent_directories=True)
+    except SCMError:
+        raise UserError(
+            "no git repository here, and without one DVC keeps no experiments; accepted: workspace; run git init, and "
+            "dvc init again, to have more"
+        ) from None
+    root = os.path.realpath(git.root_dir)
+    git.close()
+    return Path(os.path.relpath(os.path.realpath(os.curdir), root))
