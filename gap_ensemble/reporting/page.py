@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,16 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from cleanlab.filter import find_label_issues
-from PIL import Image
 
-from gap_ensemble.images.decoding import read_picture
 from gap_ensemble.images.grey import Scale
-from gap_ensemble.images.problems import BadPicture
 from gap_ensemble.paths import GROUPS, METRICS, OVERVIEW
+from gap_ensemble.reporting.thumbnails import thumbnail
 from gap_ensemble.tasks.evaluate import Evaluation
 
 N_SHOWN = 24
-THUMBNAIL = 160  # pixels
 MAX_CLASS_ROWS = 100
 
 STYLE = """
@@ -168,19 +164,9 @@ def _pictures(data: ReportData, rows: Iterable[tuple[str, str]]) -> str:
     figures = []
     for split, row in rows:
         text = html.escape(_caption(data, split, row)).replace("\n", "<br>")
-        figures.append(f"<figure>{thumbnail(data, split, row)}<figcaption>{text}</figcaption></figure>")
+        picture = _image(thumbnail(data.raw / data.file_of[split, row], data.grey_scale), "jpeg")
+        figures.append(f"<figure>{picture}<figcaption>{text}</figcaption></figure>")
     return f'<div class="pictures">{"".join(figures)}</div>'
-
-
-def thumbnail(data: ReportData, split: str, row: str) -> str:
-    """Return the first picture of a row, small; where it is gone, a grey square."""
-    buffer = io.BytesIO()
-    try:
-        pixels = read_picture((data.raw / data.file_of[split, row]).read_bytes(), THUMBNAIL, data.grey_scale)
-    except (OSError, BadPicture):
-        pixels = np.full((THUMBNAIL, THUMBNAIL, 3), 200, np.uint8)
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=80)
-    return _image(buffer.getvalue(), "jpeg")
 
 
 def _image(content: bytes, kind: str) -> str:
