@@ -43,7 +43,8 @@ def open_at(revision: str, path: Path, mode: str = "r") -> Iterator[IO[Any]]:
     except (DvcException, SCMError, OSError) as error:
         raise UserError(
             f"{revision}: {path} can't be read ({one_line(error, 120)}); accepted: an experiment's name from `dvc exp "
-            "show`, a branch or a commit in which the pipeline has run, or workspace"
+            "show`, a branch or a commit in which the pipeline has run, or workspace; its files must be in DVC's cache "
+            "here, or in its remote"
         ) from None
 
 

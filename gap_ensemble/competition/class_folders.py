@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from gap_ensemble.competition.system_files import is_system_file
 from gap_ensemble.messages.errors import UserError, listed
 from gap_ensemble.paths import LINKS
 
@@ -111,4 +112,5 @@ def _folder_name(class_name: str) -> str:
 
 
 def _walk(folder: Path) -> list[Path]:
-    return [Path(root) / name for root, _, names in os.walk(folder) for name in names]
+    """Return the files and links below a folder, without what a file manager leaves there."""
+    return [Path(root) / name for root, _, names in os.walk(folder) for name in names if not is_system_file(name)]

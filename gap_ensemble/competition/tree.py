@@ -75,7 +75,7 @@ def read_tree(raw: Path) -> Tree:
     Raises
     ------
     UserError
-        For names that are not UTF-8, and for a link to a folder that DVC does not watch.
+        For names that are not UTF-8, for a link to a folder that DVC does not watch, and if there is nothing.
     """
     tree = Tree(raw)
     watched: list[str] | None = None
@@ -112,6 +112,12 @@ def read_tree(raw: Path) -> Tree:
     odd = [ascii(file) for file in [*tree.pictures, *tree.tables] if re.search("[\ud800-\udfff]", file)]
     if odd:
         raise UserError(f"{raw}: file names that are not UTF-8: {listed(odd)}; rename them")
+    if not (tree.pictures or tree.tables or tree.containers or tree.archives):
+        raise UserError(
+            f"{raw}: no competition's files in it; put them there, or run `python -m tools.raw download COMPETITION`. "
+            "To go on without pictures that have been here before, remove the folder, too: dvc checkout, then dvc "
+            "repro --allow-missing"
+        )
     tree.pictures.sort()
     tree.tables.sort()
     return tree

@@ -143,4 +143,5 @@ def test_a_file_or_link_instead_of_a_folder_is_never_replaced(split: str, kind: 
 def test_links_of_an_earlier_run_are_no_plain_files() -> None:
     lay_out(Path("data/raw"), pictures_of(("train/a.jpg", "train", "x"), ("test/b.jpg", "test", "")))
     Path("data/raw/train/a.jpg").unlink()
+    Path("data/train/x/.DS_Store").write_text("what a file manager leaves where a person looked")
     refuse_plain_files()
