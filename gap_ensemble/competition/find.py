@@ -22,7 +22,7 @@ from gap_ensemble.competition.reading import Reading, read_sample, read_splits, 
 from gap_ensemble.competition.sample import is_sample
 from gap_ensemble.competition.sample_rows import read_test_rows, tables_of_test
 from gap_ensemble.competition.splits import below
-from gap_ensemble.competition.targets import Target
+from gap_ensemble.competition.targets import Target, may_be_grades
 from gap_ensemble.competition.training_rows import read_training_rows
 from gap_ensemble.competition.tree import read_tree
 from gap_ensemble.messages.errors import UserError, listed
@@ -104,12 +104,10 @@ def _form(reading: Reading, target: Target) -> tuple[Submission | None, str]:
     except UserError as error:
         reading.problems += error.problems
         return None, ""
-    names = target.names
-    numbered = len(names) > 2 and all(name.isdigit() for name in names) and set(map(int, names)) == {*range(len(names))}
-    if target.kind == "classes" and reading.data.task == "auto" and numbered:
+    if target.kind == "classes" and reading.data.task == reading.data.metric == "auto" and may_be_grades(target):
         reading.warnings.append(
-            f"{target.source}: the classes {listed(names, 12)} are taken for names; set data.task: grades if they are "
-            "ordered, data.task: numbers if they are measured"
+            f"{target.source}: the classes {listed(target.names, 12)} are taken for names; set data.task: grades if "
+            "they are ordered, data.task: numbers if they are measured"
         )
     return submission, metric
 

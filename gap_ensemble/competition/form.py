@@ -58,6 +58,12 @@ def read_form(raw_name: str, sample: Sample, target: Target, data: Data) -> tupl
         If no form fits.
     """
     empty = Submission("class", list(sample.table.columns), id_column=sample.id_column)
+    if sample.labels and target.kind not in ("labels", "classes"):
+        raise UserError(
+            f"{raw_name}: a row for each id and one of {listed(sample.labels)}, which no form fits; nearest: a "
+            f"probability for each id and label (for: the ids; against: {target.source} holds other values than 0 and "
+            "1); choose one of them with data.labels: FILE:COLUMN, and make a sample submission of one row an id"
+        )
     if sample.labels:
         return replace(empty, form="long", id_template="{row}_{label}"), []
     by_kind = {"labels": _labels, "grades": _grades, "numbers": _numbers, "classes": _classes}
@@ -149,7 +155,8 @@ def _classes(case: _Case) -> tuple[Submission, list[str]]:
     k = {len(value.split()) for value in values}
     tokens = {token for value in values for token in value.split()}
     numbers = all(token.isdigit() for token in tokens) and all(name.isdigit() for name in names)
-    if max(k) > 1 and (tokens & names or numbers) and len(tokens) > 1:
+    fractions = any(is_number(token) and not token.isdigit() for token in tokens - names)
+    if max(k) > 1 and (tokens & names or numbers) and len(tokens) > 1 and not fractions:
         odd = sorted(tokens - names)
         return replace(empty, form="guesses", n_guesses=max(k)), _placeholders(path, column, odd, target)
     odd = sorted(values - names)

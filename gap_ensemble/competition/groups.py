@@ -149,7 +149,8 @@ def hint(attributes: Attributes, files: list[str], target_of: Mapping[str, tuple
                 f"as {files[0]}; pictures of one group in two folds flatter the scores: set data.groups: "
                 f"'{pattern}'"
             )
-    if len(set(names)) * 2 <= len(names) and all("/" in file for file in files):
+    folders = {file.rpartition("/")[0] for file in files}
+    if len(set(names)) * 2 <= len(names) and len(folders) * 2 <= len(files):
         return (
             f"the same file names stand in several folders ({len(set(names)):,} names, {len(names):,} pictures): if "
             "they show the same thing, set data.groups: '([^/]+)$'"
@@ -164,6 +165,7 @@ def _singular(column: str) -> list[str]:
 
 
 def _decides(value_of: Mapping[str, str], target_of: Mapping[str, tuple[str, ...]], files: list[str]) -> bool:
-    """Tell whether two columns split the rows in the same way."""
+    """Tell whether what is predicted says the value, too: the chain of a hotel, not the patient of a picture."""
     pairs = {(value_of.get(file, ""), target_of.get(file, ())) for file in files}
-    return len(pairs) == len({value for value, _ in pairs}) == len({target for _, target in pairs})
+    n_targets = len({target for _, target in pairs})
+    return len(pairs) == n_targets and n_targets * 2 < len(files)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gap_ensemble.competition.matching import Pictures
 from gap_ensemble.competition.rows import Rows
-from gap_ensemble.competition.sample import Sample, choose_sample, is_sample
+from gap_ensemble.competition.sample import Known, Sample, choose_sample, is_sample
 from gap_ensemble.competition.splits import Splits, find_splits, is_split
 from gap_ensemble.competition.table_files import TableFile, read_table_file
 from gap_ensemble.competition.targets import long_target
@@ -121,12 +121,11 @@ def read_sample(reading: Reading) -> None:
         If it asks for what this pipeline does not predict.
     """
     pictures = Pictures(reading.tree.pictures)
-    values = [set(file.table[column]) for file in reading.plain_tables for column in file.table.columns]
-
-    def n_pictures(ids: list[str]) -> int:
-        return pictures.match_any(ids).n_ids or max((len(known.intersection(ids)) for known in values), default=0)
-
-    sample, others = choose_sample([file for file in reading.tables if is_sample(file.name)], n_pictures)
+    columns = [(column, file.table[column]) for file in reading.plain_tables for column in file.table.columns]
+    known = Known(
+        lambda ids: pictures.match_any(ids).n_ids, [set(values) for _, values in columns], {name for name, _ in columns}
+    )
+    sample, others = choose_sample([file for file in reading.tables if is_sample(file.name)], known)
     if sample is None:
         reading.warnings.append(
             f"{reading.raw}: no sample_submission.csv (or sampleSubmission.csv); everything up to the scores runs, and "
@@ -168,6 +167,10 @@ def read_splits(reading: Reading) -> None:
         return Pictures(files).match_any(ids).n_ids if ids and files else 0
 
     splits = reading.splits = find_splits(reading.tree, reading.data, n_wanted)
+    if reading.data.train == "auto" and len(splits.train_folders) > 1:
+        reading.warnings.append(
+            f"{reading.raw}: training pictures are read from {listed(splits.train_folders)}; data.train may name some"
+        )
     used = [*splits.train_folders, *splits.test_folders]
     blocked = [
         name

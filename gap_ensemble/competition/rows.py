@@ -128,7 +128,9 @@ def locate(raw: Path, file: TableFile, pictures: Pictures, id_name: str = "", sk
         }
         return Rows(file, ids, [*slots, id_name], {row: files for row, files in files_of.items() if files})
     for rival in rivals:
-        accident = best == id_name and all(value.isdigit() for value in table[rival].unique())
+        accident = all(value.isdigit() for value in table[rival].unique()) and (
+            best == id_name or (table[best].is_unique and not table[rival].is_unique)
+        )
         for one, other in zip(picture_of[best], picture_of[rival], strict=True):
             if one and other and one != other and not accident and matches[rival].how == matches[best].how == "name":
                 raise UserError(
@@ -138,6 +140,11 @@ def locate(raw: Path, file: TableFile, pictures: Pictures, id_name: str = "", sk
     keep = ~table[best].map(lambda identifier: is_system_file(identifier.rpartition("/")[2]))
     clean = TableFile(file.name, file.table[keep].reset_index(drop=True), file.label_columns, file.pixels)
     match = matches[best]
+    if match.how == "name":  # `2` and `2.jpg` are one row.
+        first: dict[str, str] = {}
+        alias = {i: first.setdefault(files[0][0], i) for i, files in match.files_of.items()}
+        clean.table = clean.table.assign(**{best: clean.table[best].map(lambda i: alias.get(i, i))})
+        match.files_of = {i: [(file, "")] for file, i in first.items()}
     same = [name for name in rivals if picture_of[name] == picture_of[best]]
     return Rows(clean, clean.table[best], [best, *same], match.files_of, match.claimed, Key([best]))
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import pandas as pd
@@ -44,7 +44,7 @@ class Sample:
     def ids(self) -> list[str]:
         """The rows that are predicted: the ids, without the label where the sample is long."""
         ids = list(self.table[self.id_column])
-        return list(dict.fromkeys(split_pair(i)[0] for i in ids)) if self.labels else ids
+        return list(dict.fromkeys(split_pair(i, self.labels)[0] for i in ids)) if self.labels else ids
 
     @property
     def values(self) -> list[str]:
@@ -59,15 +59,28 @@ def is_sample(name: str) -> bool:
     return bool(SAMPLE_NAME.search(re.sub("[^a-z]", "", name.rpartition("/")[2].rpartition(".")[0].lower())))
 
 
-def split_pair(identifier: str) -> tuple[str, str]:
-    """Split an id of a long sample: `ID_9eae6a72d_epidural` is the row `ID_9eae6a72d` and the label `epidural`."""
-    row, _, label = identifier.rpartition("_")
-    return row, label
+def split_pair(identifier: str, labels: Collection[str] = ()) -> tuple[str, str]:
+    """Split an id of a long sample: `ID_9eae6a72d_epidural` is the row `ID_9eae6a72d` and the label `epidural`.
+
+    Labels that are known may hold the separator themselves: `1.2.826_patient_overall`.
+    """
+    known = [label for label in labels if identifier.endswith(f"_{label}")]
+    label = max(known, key=len) if known else identifier.rpartition("_")[2]
+    return identifier[: len(identifier) - len(label) - 1], label
 
 
-def long_labels(ids: list[str]) -> list[str]:
-    """Return the labels of ids that are pairs: every row stands with every label. Empty where they are none."""
-    pairs = [split_pair(identifier) for identifier in ids]
+def long_labels(ids: list[str], columns: Collection[str]) -> list[str]:
+    """Return the labels of ids that are pairs: every row stands with every label. Empty where they are none.
+
+    Parameters
+    ----------
+    ids : list of str
+    columns : collection of str
+        Columns of tables, which may be labels.
+    """
+    endings = {identifier.rpartition("_")[2] for identifier in ids[:1000]}
+    known = [column for column in columns if column.rpartition("_")[2] in endings]
+    pairs = [split_pair(identifier, known) for identifier in ids]
     counts = Counter(label for _, label in pairs)
     n_rows = len({row for row, _ in pairs})
     whole = len(counts) > 1 and all(n == n_rows for n in counts.values()) and len(ids) == n_rows * len(counts)
@@ -75,14 +88,21 @@ def long_labels(ids: list[str]) -> list[str]:
     return list(counts) if whole and (n_rows > 1 or all(not label.isdigit() for label in counts)) else []
 
 
-def choose_sample(tables: list[TableFile], n_pictures: Callable[[list[str]], int]) -> tuple[Sample | None, list[str]]:
-    """Choose among the tables that are called like samples the one whose ids mean most pictures.
+@dataclass
+class Known:
+    """What the ids and labels of a sample may be: pictures, and values and columns of the other tables."""
 
-    Parameters
-    ----------
-    tables : list of TableFile
-    n_pictures : callable
-        Counts the ids that mean pictures or rows of pictures.
+    n_pictures: Callable[[list[str]], int]
+    values: list[set[str]]
+    columns: set[str]
+
+    def n_rows(self, ids: list[str]) -> int:
+        """Count the ids that mean pictures, or else those that stand in one column of a table."""
+        return self.n_pictures(ids) or max((len(known.intersection(ids)) for known in self.values), default=0)
+
+
+def choose_sample(tables: list[TableFile], known: Known) -> tuple[Sample | None, list[str]]:
+    """Choose among the tables that are called like samples the one whose ids mean most pictures.
 
     Returns
     -------
@@ -91,18 +111,16 @@ def choose_sample(tables: list[TableFile], n_pictures: Callable[[list[str]], int
     """
     samples: list[tuple[int, Sample]] = []
     for file in tables:
-        if len(file.table.columns) < 2 or file.table.empty:
-            continue
-        n_of = {column: n_pictures(list(file.table[column].unique())) for column in file.table.columns[:2]}
-        first, second = list(n_of)
-        # cassava-disease writes the class first. Classes that are numbers name pictures by accident: count generously.
-        column = second if n_of[second] > 2 * n_of[first] else first
+        column, second = file.table.columns[:2]
+        # cassava-disease writes the class first.
+        if not file.table[column].is_unique and file.table[second].is_unique:
+            column = second
         ids = list(file.table[column])
-        labels = [] if n_of[column] * 2 > len(ids) or len(file.table.columns) > 2 else long_labels(ids)
-        n = n_of[column] if not labels else n_pictures(list(dict.fromkeys(split_pair(i)[0] for i in ids)))
-        if labels and not n and "test" not in file.name:
-            labels = labels if all(re.search("[A-Za-z]", label) for label in labels) else []
-        samples.append((n, Sample(file.name, file.table, column, labels)))
+        labels = []
+        if len(file.table.columns) == 2 and known.n_pictures(ids) * 2 < len(ids):
+            labels = long_labels(ids, known.columns)
+        sample = Sample(file.name, file.table, column, labels)
+        samples.append((known.n_rows(sample.ids), sample))
     if not samples:
         return None, []
     # Later stages are called later: stg2 after stg1.

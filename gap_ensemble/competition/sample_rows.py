@@ -4,7 +4,7 @@ from collections import Counter
 
 from gap_ensemble.competition.matching import Pictures
 from gap_ensemble.competition.reading import Reading, is_test, where
-from gap_ensemble.competition.rows import Rows, locate, locate_ids
+from gap_ensemble.competition.rows import Key, Rows, locate, locate_ids
 from gap_ensemble.competition.sample import Sample
 from gap_ensemble.messages.errors import UserError, listed
 
@@ -37,6 +37,8 @@ def read_test_rows(reading: Reading) -> None:
             f"{path}: no {name} is the name of a test picture: found {sample.ids[0]!r}, and pictures like {files[0]}; "
             f"expected the same names in both, or a table that has both; {APART}"
         )
+    if found.key is None and not found.single:
+        found.key = Key([name])
     reading.test = found
     reading.read.add(found.file.name)
     _check_ids(reading, sample, found)

@@ -53,7 +53,8 @@ def read_table_file(raw: Path, name: str) -> TableFile | None:
     if not name.lower().endswith(".json"):
         table = read_any_table(path).drop(columns="", errors="ignore")  # Without a name, pandas wrote the row numbers.
         n_numbered = sum(column.lower().strip("pixel_").isdigit() for column in table.columns)
-        return TableFile(name, table, pixels=n_numbered >= MIN_PIXELS and n_numbered * 2 > len(table.columns))
+        wide = n_numbered >= MIN_PIXELS and n_numbered * 2 > len(table.columns)
+        return TableFile(name, table, pixels=wide or any(map(_is_pixels, table.iloc[0] if len(table) else [])))
     try:
         data = path.read_bytes()
         try:
@@ -123,6 +124,11 @@ def _table(records: list[dict[str, Any]]) -> pd.DataFrame:
         if not any(isinstance(row.get(key), dict) or _is_long(row.get(key)) for row in records[:1000])
     }
     return pd.DataFrame({key: [_text(row.get(key)) for row in records] for key in columns}, dtype=str)
+
+
+def _is_pixels(value: str) -> bool:
+    """Tell whether a text is a picture: many numbers."""
+    return value.count(" ") >= MIN_PIXELS and value.replace(" ", "").isdigit()
 
 
 def _is_long(value: Any) -> bool:

@@ -19,7 +19,7 @@ from gap_ensemble.competition.found import Kind
 from gap_ensemble.competition.matching import composed
 from gap_ensemble.competition.rows import Rows, unknown
 from gap_ensemble.competition.sample import Sample, split_pair
-from gap_ensemble.competition.splits import Splits, words
+from gap_ensemble.competition.splits import Splits, is_split, words
 from gap_ensemble.competition.tree import Tree, stem
 from gap_ensemble.messages.errors import listed
 from gap_ensemble.params import Data
@@ -107,8 +107,9 @@ def folder_target(tree: Tree, splits: Splits, classes: set[str]) -> Target:
     for file in files:
         base = next((base for base in bases if not base or file.startswith(f"{base}/")), "")
         *parts, name = file[len(base) :].lstrip("/").split("/")
-        if not parts and base and len(bases) > 1:  # A folder of data.train that is itself a class.
-            parts = [base.rpartition("/")[2]]
+        own = base.rpartition("/")[2]
+        if not parts and len(bases) > 1 and not is_split(own, "train"):  # A folder of data.train is itself a class.
+            parts = [own]
         # `0/3/f/03fa….jpg`: folders that only spread a million files.
         if parts and not (len(parts) > 1 and name.startswith("".join(parts))):
             class_of[file] = composed(parts[0].strip())
@@ -208,8 +209,8 @@ def _wide(raw: Path, rows: Rows, shown: dict[str, str], data: Data) -> Target:
     marks = np.isin(numbers[~missing], (0, 1)).all() and wanted != "numbers"
     if not marks or wanted == "numbers":
         some = ~(np.isin(numbers, (0, 1)).all(axis=1) & (numbers.sum(axis=1) == 1))
-        if wanted == "classes":
-            problems = lines(some, "exactly one 1 a row and 0 in the other columns")
+        if wanted == "classes" or (wanted != "numbers" and some.mean() <= 0.5):
+            problems = lines(some, "exactly one 1 a row and 0 in the other columns, or data.task: numbers")
             return Target(f"{source}class", "classes", sorted(names), {}, rows, problems=problems)
         values: dict[str, tuple[str, ...]] = {
             i: tuple(row) for i, row in zip(ids, table.itertuples(index=False, name=None), strict=True)
@@ -235,13 +236,20 @@ def _wide(raw: Path, rows: Rows, shown: dict[str, str], data: Data) -> Target:
         for i, row in zip(ids, np.nan_to_num(numbers), strict=True)
     }
     problems = lines(missing, "0 or 1 in each of them")
-    return Target(f"{source}label", "labels", names, values, rows, separator, problems=problems)
+    target = Target(f"{source}label", "labels", names, values, rows, separator, problems=problems)
+    if one.mean() >= 0.5 and data.task == "auto":
+        example = ids[int((~one).argmax())]
+        target.warnings.append(
+            f"{raw / rows.file.name}: {(~one).sum():,} of {len(one):,} rows, such as {example!r}, have none or several 1 in "
+            "the columns of the classes, so each column is a label of its own; set data.task: classes if they are mistakes"
+        )
+    return target
 
 
 def long_target(table: pd.DataFrame, id_column: str, sample: Sample) -> pd.DataFrame | None:
     """Turn a table with a row for every pair of row and label into one with a column a label, or return None."""
     values = [name for name in table.columns if name != id_column]
-    pairs = [split_pair(identifier) for identifier in table[id_column]]
+    pairs = [split_pair(identifier, sample.labels) for identifier in table[id_column]]
     if len(values) != 1 or {label for _, label in pairs} != set(sample.labels):
         return None
     frame = pd.DataFrame(pairs, columns=["row", "label"], dtype=str).assign(value=list(table[values[0]]))
@@ -329,7 +337,7 @@ def _is_long_table(
 
 def _kind(name: str, distinct: list[str], sample: Sample | None, data: Data, meant: bool) -> tuple[Kind, str]:
     """Decide what the values of a column are."""
-    separator = _separator(distinct)
+    separator = _separator(distinct, sample.values if sample and len(sample.columns) == 1 else [])
     if data.task != "auto":
         return data.task, separator or " "
     if data.metric in METRIC_KINDS and all(is_number(value, -np.inf) for value in distinct):
@@ -355,10 +363,11 @@ def _kind(name: str, distinct: list[str], sample: Sample | None, data: Data, mea
     return ("numbers" if meant and parts & NUMBER else "classes"), " "
 
 
-def _separator(distinct: list[str]) -> str:
+def _separator(distinct: list[str], shown: list[str]) -> str:
     """Return what separates several labels in one field, or an empty text where the values are names.
 
-    `scab rust` is two labels where `scab` and `rust` stand elsewhere, too; `Sugar beet` is a name.
+    `scab rust` is two labels where `scab` and `rust` stand elsewhere, too, or where the sample submission puts them
+    together in other ways (`shown`); `Sugar beet` is a name.
     """
     for separator in SEPARATORS:
         parts = {value: [part.strip() for part in value.split(separator)] for value in distinct}
@@ -367,6 +376,11 @@ def _separator(distinct: list[str]) -> str:
             continue
         where = Counter(part for found in parts.values() for part in set(found))
         numbers = all(part.isdigit() for found in parts.values() for part in found)
+        sets = {tuple(sorted(found)) for found in parts.values()}
+        together = [value.split(separator) for value in shown]
+        together = [found for found in together if len(found) > 1 and tuple(sorted(found)) not in sets]
+        if together and all(part in where for found in together for part in found):
+            return separator
         known = sum(all(where[part] > 1 for part in found) for found in several.values())
         # Names of two words, `Acer rubrum`, all have two.
         varied = len({len(found) for found in parts.values()}) > 1
@@ -396,6 +410,8 @@ def _fit_of(target: Target, sample: Sample | None) -> int:
             if shown_as_names(target.names, list(shown))
             else int(not names.isdisjoint(shown))
         )
+    if set(words(target.column)) & set(words(sample.columns[0])) - {"id"}:  # Category and category_id.
+        return 3 if target.column == sample.columns[0] else 2
     if target.column == sample.columns[0] or (not target.column and target.kind == "numbers" and names == shown):
         return 3
     return int(target.kind != "numbers" and not names.isdisjoint(_tokens(sample, target.separator)))
@@ -430,6 +446,15 @@ def shown_as_names(names: list[str], columns: list[str]) -> dict[str, str]:
         if len(set(found.values())) == len(columns):
             return found
     return {}
+
+
+def may_be_grades(target: Target) -> bool:
+    """Tell whether classes are numbers 0, 1, 2, … of which nothing says that they are names, as `category_id` does."""
+    names = target.names
+    numbered = 2 < len(names) <= MAX_GRADES and all(name.isdigit() for name in names)
+    return (
+        numbered and set(map(int, names)) == {*range(len(names))} and not set(words(target.column)) & {"id", "category"}
+    )
 
 
 def missing_pictures(raw: Path, target: Target) -> tuple[list[str], list[str]]:

@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import pandas as pd
 
+from gap_ensemble.competition.groups import COLUMNS
 from gap_ensemble.competition.matching import Pictures
 from gap_ensemble.competition.reading import Reading, is_test
 from gap_ensemble.competition.rows import Key, Rows, group_rows, key_of, locate
 from gap_ensemble.competition.sample import Sample
+from gap_ensemble.competition.splits import words
 from gap_ensemble.competition.table_files import TableFile
 from gap_ensemble.competition.targets import (
+    LABEL,
     Target,
     fit,
     folder_target,
@@ -55,7 +58,7 @@ def read_training_rows(reading: Reading) -> tuple[Target, list[Rows]]:
     every = [pair for pair in (_locate_labels(reading, file, pictures) for file in tables) if pair is not None]
     located = _concatenate([pair for pair in every if pair[0].file.label_columns != []])
     sample = reading.sample
-    by_path = {"prefix": prefix_target(files), "folders": folder_target(reading.tree, reading.splits, _shown(sample))}
+    by_path = {"folders": folder_target(reading.tree, reading.splits, _shown(sample)), "prefix": prefix_target(files)}
     if data.labels in by_path:
         target = by_path[data.labels]
     else:
@@ -88,10 +91,19 @@ def _locate_labels(reading: Reading, file: TableFile, pictures: Pictures) -> tup
     if sample and sample.labels and id_name in file.table:
         wide = long_target(file.table, id_name, sample)
         file = TableFile(file.name, wide) if wide is not None else file
-    rows = locate(reading.raw, file, pictures, id_name)
+    rows = None
+    if test is not None and not test.single and id_name in file.table:
+        # The same ids as those of the sample, which mean several pictures each.
+        match = pictures.match_any(file.table[id_name].unique())
+        if match.how != "name" and match.n_ids * 2 >= file.table[id_name].nunique():
+            rows = Rows(file, file.table[id_name], [id_name], match.files_of)
+    rows = rows or locate(reading.raw, file, pictures, id_name)
+    if file.label_columns is None and (rows is None or len(rows.id_of) * 2 < min(len(pictures.files), len(file.table))):
+        through = _locate_through(reading, file, pictures)
+        if through is not None and (rows is None or len(through.id_of) > len(rows.id_of)):
+            return through, through
     if rows is None:
-        rows = _locate_through(reading, file, pictures)
-        return (rows, rows) if rows else None
+        return None
     if test is not None and test.key is not None and not test.single:
         key = key_of(test, rows.file.table)
         ids = key.of(rows.file.table) if key else None
@@ -179,7 +191,13 @@ def _settle(reading: Reading, targets: list[Target]) -> Target:
     targets = [target for target in targets if target.kind == wanted] or targets
     fits = [fit(target, reading.sample) for target in targets]
     targets = [target for target, n in zip(targets, fits, strict=True) if n == max(fits)]
-    if max(fits) < 2:
+    if max(fits) == 0 and len(targets) > 1:
+        # Nothing in the sample says which: columns that are called like labels before others, places and patients last.
+        columns = [set(words(target.column)) for target in targets]
+        likely = [target for target, parts in zip(targets, columns, strict=True) if parts & LABEL]
+        unlike = [target for target, parts in zip(targets, columns, strict=True) if not parts & set(COLUMNS)]
+        targets = likely or unlike or targets
+    if max(fits) < 3:
         # What an annotation file calls a category is one, whatever the folders are.
         annotated = [target for target in targets if target.rows and target.rows.file.label_columns]
         targets = [target for target in annotated if target.column.lower().endswith("id")] or annotated or targets
