@@ -18,6 +18,7 @@ import contextlib
 import ctypes
 import hashlib
 import io
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -52,6 +53,9 @@ with contextlib.suppress(AttributeError, OSError):
 MAX_PIXELS = 50_000_000
 # A progressive JPEG keeps every coefficient of the full picture in memory, however small it is decoded.
 MAX_PROGRESSIVE_PIXELS = 64_000_000
+# A larger file is read from the disk piece by piece, if its format allows; others are in memory as a whole.
+MAX_FILE_IN_MEMORY = 2**26
+READ_IN_PIECES = (b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # PNG, TIFF, BigTIFF
 # Pillow gives the upper bytes of 16-bit colours; read in the other order of bytes, the same file gives the lower ones.
 OTHER_ORDER = {"16B": "16L", "16L": "16B", "16N": "16B"}  # N: this machine's, little-endian.
 # What the pixels depend on: for the fingerprint of features.
@@ -100,7 +104,7 @@ def read_linked_picture(path: Path, size: int, scale: Scale | None = None) -> np
         If it can't be read any more.
     """
     try:
-        return read_picture(path.read_bytes(), size, scale)
+        return _square(_source(path), size, scale)[0]
     except (BadPicture, OSError) as error:
         raise UserError(f"{path}: {error}; it was whole in stage link: run `dvc repro` again") from None
 
@@ -112,23 +116,35 @@ def check_picture(path: Path) -> Checked:
     not whether it is.
     """
     try:
-        content = path.read_bytes()
+        source = _source(path)
+        if isinstance(source, bytes):
+            md5 = hashlib.md5(source, usedforsecurity=False).hexdigest()
+        else:
+            with open(source, "rb") as file:
+                md5 = hashlib.file_digest(file, "md5").hexdigest()
+        # A small square makes a JPEG decode at an eighth of its size, and still reads the file to its end.
+        return Checked(md5, "", _square(source, 8, None)[1])
     except OSError as error:
         return Checked("", f"can't be read ({error.strerror})", None)
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    try:
-        # A small square makes a JPEG decode at an eighth of its size, and still reads the file to its end.
-        return Checked(md5, "", _square(content, 8, None)[1])
     except BadPicture as error:
         return Checked(md5, str(error), None)
 
 
-def _square(content: bytes, size: int, scale: Scale | None) -> tuple[np.ndarray, GreyRange | None]:
+def _source(path: Path) -> bytes | Path:
+    """Return the content of a file, or the path of a large one that is better read in pieces."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size > MAX_FILE_IN_MEMORY and file.read(4) in READ_IN_PIECES:
+            return path
+        file.seek(0)
+        return file.read()
+
+
+def _square(source: bytes | Path, size: int, scale: Scale | None) -> tuple[np.ndarray, GreyRange | None]:
     """Return the square, and the range of a picture that needs a scale; every error becomes a BadPicture."""
-    if not content:
+    if source == b"":
         raise BadPicture("is empty (0 bytes)")
     try:
-        picture, found = _decode(content, size, scale), None
+        picture, found = _decode(source, size, scale), None
         if isinstance(picture, WidePixels):
             found = picture.range()
             picture = picture.image(scale)
@@ -144,22 +160,23 @@ def _square(content: bytes, size: int, scale: Scale | None) -> tuple[np.ndarray,
         raise BadPicture(f"is {reason} ({' '.join(str(error).split())[:100] or type(error).__name__})") from None
 
 
-def _decode(content: bytes, size: int, scale: Scale | None) -> Image.Image | WidePixels:
+def _decode(source: bytes | Path, size: int, scale: Scale | None) -> Image.Image | WidePixels:
     """Decode a picture, at a smaller scale where the definition says so, and turn it upright."""
-    if content.startswith(MAGIC):
-        return read_array(content, MAX_PIXELS)
-    if is_dicom(content):
-        return read_dicom(content, MAX_PIXELS)
-    content = png_without_metadata(content)
+    if isinstance(source, bytes):
+        if source.startswith(MAGIC):
+            return read_array(source, MAX_PIXELS)
+        if is_dicom(source):
+            return read_dicom(source, MAX_PIXELS)
+        source = png_without_metadata(source)
     try:
-        file = Image.open(io.BytesIO(content))
+        file = _opened(source)
     except UnidentifiedImageError:
-        if is_dicom_without_preamble(content):
-            return read_dicom(content, MAX_PIXELS)
+        if isinstance(source, bytes) and is_dicom_without_preamble(source):
+            return read_dicom(source, MAX_PIXELS)
         raise
     with file:
         n_pixels = file.width * file.height
-        if isinstance(file, JpegImagePlugin.JpegImageFile) and jpeg_is_scalable(content):
+        if isinstance(file, JpegImagePlugin.JpegImageFile) and isinstance(source, bytes) and jpeg_is_scalable(source):
             if file.info.get("progressive") and n_pixels > MAX_PROGRESSIVE_PIXELS:
                 raise BadPicture(f"is too large ({n_pixels / 1e6:,.0f} million pixels of a progressive JPEG)")
             _scale_down(file, size)
@@ -167,15 +184,19 @@ def _decode(content: bytes, size: int, scale: Scale | None) -> Image.Image | Wid
             orientation = _orientation(file)
             if isinstance(file, JpegImagePlugin.JpegImageFile):
                 raise BadPicture(f"is too large ({n_pixels / 1e6:,.0f} million pixels)")
-            picture = read_large(content, file, size, MAX_PIXELS)
+            picture = read_large(source, file, size, MAX_PIXELS)
             return _turned(picture, orientation) if isinstance(picture, Image.Image) else picture
         order = _byte_order(file)
         if order is None or (scale and scale.bits == 16):
             return _wide(_upright(file))
         upper = _upright(file)
-    with Image.open(io.BytesIO(content)) as file:
+    with _opened(source) as file:
         _change_byte_order(file, order)
         return _wide_colours(np.asarray(upper), np.asarray(_upright(file)))
+
+
+def _opened(source: bytes | Path) -> ImageFile.ImageFile:
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
 
 
 def _scale_down(image: JpegImagePlugin.JpegImageFile, size: int) -> None:

@@ -5,6 +5,7 @@ result and not the picture.
 """
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,18 +23,24 @@ else:
     pyvips.cache_set_max(0)  # It would keep the last hundred pictures.
 
 # Formats that can be read strip by strip; of the others, the first step would be the whole picture.
-LOADERS = {"PNG": "pngload_buffer", "TIFF": "tiffload_buffer"}
+LOADERS = {"PNG": "pngload", "TIFF": "tiffload"}
 # A file of some megabytes can claim as many as it likes; the largest scans of tissue have five thousand million.
 MAX_LARGE_PIXELS = 10_000_000_000
+# The most bytes that these can make of one (LZW: codes of 12 bits, for strings of 2,048 bytes on average at best).
+MAX_RATIO = 1_500
+RATIO_HOLDS: dict[str, set[object]] = {
+    "PNG": {None},
+    "TIFF": {"raw", "packbits", "jpeg", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate"},
+}
 
 
-def read_large(content: bytes, file: Image.Image, size: int, max_pixels: int) -> Image.Image | WidePixels:
+def read_large(source: bytes | Path, file: Image.Image, size: int, max_pixels: int) -> Image.Image | WidePixels:
     """Read a picture at a half, a quarter, an eighth … of its size: `max_pixels` at most.
 
     Parameters
     ----------
-    content : bytes
-        The content of the file.
+    source : bytes or Path
+        The content of the file, or where it lies.
     file : Image
         The same, opened by Pillow: for its format and size.
     size : int
@@ -50,11 +57,18 @@ def read_large(content: bytes, file: Image.Image, size: int, max_pixels: int) ->
     found = f"is too large ({n_pixels / 1e6:,.0f} million pixels"
     if file.format not in LOADERS or file.info.get("interlace") or n_pixels > MAX_LARGE_PIXELS:
         raise BadPicture(f"{found})")
+    n_packed = len(source) if isinstance(source, bytes) else source.stat().st_size
+    n_bytes = n_pixels * (3 if len(file.getbands()) >= 3 else 1 / 8)
+    if n_bytes > MAX_RATIO * n_packed and file.info.get("compression") in RATIO_HOLDS[str(file.format)]:
+        raise BadPicture(f"is truncated ({n_packed:,} bytes can't hold {n_pixels / 1e6:,.0f} million pixels)")
     if pyvips is None:
         raise BadPicture(f"{found}; with pyvips it is read at a smaller scale: pip install 'pyvips[binary]')")
     try:
-        load = getattr(pyvips.Image, LOADERS[str(file.format)])
-        picture = load(content, access="sequential", fail_on="truncated")
+        options = {"access": "sequential", "fail_on": "truncated"}
+        if isinstance(source, bytes):
+            picture = getattr(pyvips.Image, f"{LOADERS[str(file.format)]}_buffer")(source, **options)
+        else:
+            picture = getattr(pyvips.Image, LOADERS[str(file.format)])(str(source), **options)
         wide = picture.format not in ("uchar", "char")
         factor = 1
         while n_pixels / factor**2 > max_pixels or (
