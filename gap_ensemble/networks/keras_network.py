@@ -30,7 +30,7 @@ class KerasNetwork(Network):
     """
 
     kind = "keras"
-    libraries = ("keras", "tensorflow", "tensorflow-cpu")
+    libraries: tuple[str, ...] = ("keras", "tensorflow", "tensorflow-cpu")
 
     @abstractmethod
     def _build(self) -> Any:

@@ -28,17 +28,17 @@ IGNORED_VARIABLES = (
 
 
 @contextlib.contextmanager
-def _without_start_messages() -> Iterator[None]:
+def held_back() -> Iterator[None]:
     """Hold back what is written to the standard error stream, and show it only after a failure."""
-    with tempfile.TemporaryFile() as held_back:
+    with tempfile.TemporaryFile() as messages:
         sys.stderr.flush()
         stderr = os.dup(2)
-        os.dup2(held_back.fileno(), 2)
+        os.dup2(messages.fileno(), 2)
         try:
             yield
         except Exception:
-            held_back.seek(0)
-            os.write(stderr, held_back.read())
+            messages.seek(0)
+            os.write(stderr, messages.read())
             raise
         finally:
             os.dup2(stderr, 2)
@@ -66,7 +66,7 @@ def _without_settings_of_the_user() -> Iterator[None]:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-with _without_start_messages(), _without_settings_of_the_user():
+with held_back(), _without_settings_of_the_user():
     import keras
 
 # Somebody may have imported Keras before.
@@ -116,4 +116,4 @@ def make_deterministic(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-__all__ = ["keras", "make_deterministic", "weights_folder"]
+__all__ = ["held_back", "keras", "make_deterministic", "weights_folder"]
