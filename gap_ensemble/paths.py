@@ -18,6 +18,9 @@ WEIGHTS = Path("weights")
 TUNED = WEIGHTS / "tuned"
 CURVES = Path("results/finetune")
 
+# networks
+NETWORKS = Path("data/networks")
+
 # extract
 FEATURES = Path("features/gap")
 PARTIAL = Path("features/partial")

@@ -41,7 +41,7 @@ class Network:
 
             options = {"INFERENCE_PRECISION_HINT": "f32"}
             compiled = openvino.Core().compile_model(self.network.openvino_model(), "CPU", options)  # type: ignore[attr-defined]
-            self.forward: Any = lambda inputs: np.array(compiled(inputs)[0])
+            self.forward: Any = lambda inputs: np.array(compiled.create_infer_request().infer([inputs])[0])
         else:
             self.forward = ENGINES[engine](self.model)
 

@@ -115,8 +115,7 @@ class PresetNetwork(KerasNetwork):
     def _load_converter(self) -> Any:
         """Return the preset's ImageConverter, or None if it has none."""
         try:
-            with held_back():
-                return self.hub.layers.ImageConverter.from_preset(self._source())
+            return self.hub.layers.ImageConverter.from_preset(self._source())
         except FileNotFoundError:
             return None
         except Exception as error:
@@ -181,10 +180,7 @@ class PresetNetwork(KerasNetwork):
 
     def _load(self, **options: Any) -> Any:
         try:
-            with held_back():
-                return self.hub.models.Backbone.from_preset(
-                    self._source(), dtype=keras.config.dtype_policy(), **options
-                )
+            return self.hub.models.Backbone.from_preset(self._source(), dtype=keras.config.dtype_policy(), **options)
         except Exception as error:
             raise self._unreadable(error) from None
 

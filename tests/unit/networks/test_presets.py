@@ -114,8 +114,8 @@ def test_networks_with_fixed_positions_take_other_sizes(presets: Path, name: str
     assert small.n_features == large.n_features
     grey = np.full((1, 32, 32, 3), 128, np.uint8)
     # All patches of a grey picture are alike, and their positions are interpolated: nearly the same features.
-    near = np.asarray(large.forward(grey)), np.asarray(small.forward(grey[:, :16, :16]))
-    assert np.corrcoef(*(values.ravel() for values in near))[0, 1] > 0.9
+    of_large, of_small = np.asarray(large.forward(grey)), np.asarray(small.forward(grey[:, :16, :16]))
+    assert np.corrcoef(of_large.ravel(), of_small.ravel())[0, 1] > 0.9
 
 
 def test_the_content_of_the_folder_counts_not_its_place(presets: Path, tmp_path: Path) -> None:
