@@ -22,12 +22,12 @@ import pandas as pd
 from gap_ensemble.competition.folders import (
     PICTURE_SUFFIX,
     Pictures,
+    archive_hint,
     files_below,
     is_sample,
     picture_stem,
     split_folder,
     tables_in,
-    zip_hint,
 )
 from gap_ensemble.competition.labels import Labels, find_labels, is_number
 from gap_ensemble.messages.errors import UserError, listed
@@ -170,9 +170,9 @@ def _inputs(raw: Path, tables: list[Path]) -> tuple[list[str], list[str], Path]:
         test_files = [file for file in files_below(raw, PurePosixPath()) if PICTURE_SUFFIX.search(file)]
     problems = []
     if not train_files and not (train_folder is None and test_folder is None and test_files):
-        problems.append(f"{raw}: no training pictures; expected in {raw / 'train'}/{zip_hint(raw)}")
+        problems.append(f"{raw}: no training pictures; expected in {raw / 'train'}/{archive_hint(raw)}")
     if not test_files:
-        problems.append(f"{raw}: no test pictures; expected in {raw / 'test'}/{zip_hint(raw)}")
+        problems.append(f"{raw}: no test pictures; expected in {raw / 'test'}/{archive_hint(raw)}")
     samples = [path for path in tables if is_sample(path)]
     if not samples:
         problems.append(f"{raw}: no sample_submission.csv (or sampleSubmission.csv); put the competition's own there")

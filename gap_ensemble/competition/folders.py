@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from gap_ensemble.messages.errors import UserError, listed
+from gap_ensemble.unpacking import archives
 
 # train, train_images, test1, test_stg1, stage1_train, test-jpg: the names that Kaggle's competitions use.
 SPLIT_FOLDER = r"(stage\d[-_])?{}(ing)?[-_ ]?(images?|imgs?|jpe?gs?|pngs?|set|data|stg|stage)?[-_ ]?\d*"
@@ -141,11 +142,7 @@ def is_sample(path: Path) -> bool:
     return "samplesub" in re.sub("[^a-z]", "", path.stem.lower())
 
 
-def zip_hint(raw: Path) -> str:
+def archive_hint(raw: Path) -> str:
     """Say what to do about pictures that are not there; the end of a message."""
-    zips = sorted(path.name for path in raw.glob("*.zip"))
-    return (
-        f"; {listed(zips)} is not unpacked: run `python -m tools.raw unpack --to {raw}`"
-        if zips
-        else ("; put the competition's files there, or run `python -m tools.raw download COMPETITION`")
-    )
+    otherwise = "put the competition's files there, or run `python -m tools.raw download COMPETITION`"
+    return f"; {archives.archive_hint(raw) or otherwise}"

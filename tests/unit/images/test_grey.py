@@ -43,7 +43,7 @@ def test_pictures_of_8_bits_need_no_scale() -> None:
 def test_scale_of_a_data_set(ranges: dict[str, GreyRange], scale: tuple[float, float]) -> None:
     found = find_grey_scale(ranges)
     assert found == Scale(*scale)
-    assert Scale.from_json(json.loads(json.dumps(found.to_json()))) == found  # type: ignore[union-attr]
+    assert Scale.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_orientation(monkeypatch: pytest.MonkeyPatch, file_format: str) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_wide_grey_has_one_range_at_every_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dtype: type) -> None:
-    values = (np.asarray(scene("L")).astype(np.float32) * 16).astype(dtype)
+    values: np.ndarray = (np.asarray(scene("L")).astype(np.float32) * 16).astype(dtype)
     content = encoded(Image.fromarray(values), "TIFF")
     (tmp_path / "1.tif").write_bytes(content)
     whole = read_picture(content, 50, Scale(0, 4095)).astype(int)
