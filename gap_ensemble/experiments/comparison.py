@@ -1,0 +1,129 @@
+"""Compare experiments on the rows that all of them have, and blend them: what is said, and what is written."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from gap_ensemble.competition.found import read_competition, read_rows
+from gap_ensemble.experiments.blending import fit_blend, write_blend
+from gap_ensemble.experiments.common import Scored, of_test_rows, out_of_fold, require_same_task, score, score_parts
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.params import load_params
+from gap_ensemble.paths import SAMPLE
+from gap_ensemble.storage.files import write_text
+from gap_ensemble.storage.predictions import open_predictions
+from gap_ensemble.tasks.submission import write_submission
+from gap_ensemble.tasks.task import Task, task_of
+
+# Above this weight of one part, a blend is a copy of it.
+COPY = 0.995
+
+
+def compare_experiments(experiments: list[str]) -> None:
+    """Print the scores of experiments on the rows that all of them have.
+
+    Raises
+    ------
+    UserError
+        If they can't be compared.
+    """
+    task, train, _ = _here()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        require_same_task(experiments, task.competition, folder)
+        with out_of_fold(experiments, train.index, folder) as shared:
+            y = task.encode(train.loc[shared.row])
+            scores = score_parts(shared, task, y, task.decision(load_params().predict), folder)
+    print(_table(scores, {}))
+
+
+def blend_experiments(experiments: list[str], how: str, to: Path) -> None:
+    """Blend experiments, print the scores, and write the blend's submission and beside it its scores.
+
+    Parameters
+    ----------
+    experiments : list of str
+    how : str
+        One of `blending.HOW`.
+    to : Path
+        The submission; its scores get the same name and `.json`.
+
+    Raises
+    ------
+    UserError
+        If they can't be blended.
+    """
+    task, train, test = _here()
+    if how == "geometric" and task.competition.task.kind == "numbers":
+        raise UserError("--how geometric: this competition predicts numbers; accepted: fitted, mean")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        require_same_task(experiments, task.competition, folder)
+        with out_of_fold(experiments, train.index, folder) as shared:
+            y = task.encode(train.loc[shared.row])
+            decision = task.decision(load_params().predict)
+            scores = score_parts(shared, task, y, decision, folder)
+            blend = fit_blend(shared, y, task.competition.task.kind, how)
+            write_blend(folder / "blend.h5", shared, blend, y)
+            of_blend = score(folder / "blend.h5", task, y, decision)
+        weights = dict(zip(scores, blend.weights.tolist(), strict=True))
+        print(_table(scores | {"the blend": of_blend}, weights))
+        for line in _doubts(scores, of_blend, weights):
+            print(f"WARNING: {line}")
+        if task.competition.submission is None:
+            print("No submission is written, since the competition has no sample submission")
+            return
+        with of_test_rows(experiments, test.index.tolist(), folder) as shared_test:
+            write_blend(folder / "test.h5", shared_test, blend)
+        with open_predictions(folder / "test.h5") as predictions:
+            n_rows = write_submission(to, SAMPLE, task, of_blend.decision, predictions)
+    _write_scores(to, f"blend of {' '.join(scores)}", of_blend, len(y), weights)
+    print(f"{to}: {n_rows:,} rows")
+
+
+def _here() -> tuple[Task, pd.DataFrame, pd.DataFrame]:
+    """Return the task of the workspace, and its training and test rows by name."""
+    rows = read_rows()
+    train, test = (rows[rows["split"] == split].set_index("row", drop=False) for split in ("train", "test"))
+    return task_of(read_competition()), train, test
+
+
+def _table(scores: dict[str, Scored], weights: dict[str, float]) -> str:
+    """Return a line an experiment, the competition's metric first."""
+    first = next(iter(scores.values()))
+    lines = [["", f"{first.metric} of what is submitted", *(name.removeprefix("val_") for name in _usual(first))]]
+    for name, scored in scores.items():
+        lines.append([name, str(scored), *(f"{scored.usual[key]:.4f}" for key in _usual(scored))])
+    if weights:
+        for line in lines:
+            line.append("weight" if not line[0] else f"{weights[line[0]]:.3f}" if line[0] in weights else "")
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _usual(scored: Scored) -> list[str]:
+    return [name for name in scored.usual if not name.endswith("_std")]
+
+
+def _doubts(scores: dict[str, Scored], blend: Scored, weights: dict[str, float]) -> list[str]:
+    """Return what speaks against submitting the blend."""
+    doubts = []
+    most = max(weights, key=weights.__getitem__)
+    if weights[most] > COPY:
+        doubts.append(f"the blend is a copy of {most}, whose weight is {weights[most]:.3f}")
+    best = min(scores, key=lambda name: scores[name].loss)
+    if blend.loss >= scores[best].loss:
+        doubts.append(
+            f"the blend is no better than its best part out of fold: {blend} against {scores[best]} of {best}"
+        )
+    return doubts
+
+
+def _write_scores(to: Path, name: str, scored: Scored, n_val: int, weights: dict[str, float]) -> None:
+    """Write beside a submission what `tools.submit` notes of it."""
+    values = {"experiment": name, f"submission_{scored.metric}": scored.score, "n_val": n_val, "weights": weights}
+    write_text(to.with_suffix(".json"), json.dumps(values, indent=2) + "\n")
