@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from gap_ensemble.competition.found import Competition, TaskDescription, read_competition
-from gap_ensemble.experiments.files import fetch
+from gap_ensemble.experiments.revisions import fetch
 from gap_ensemble.messages.errors import UserError, listed
 from gap_ensemble.paths import COMPETITION, OOF, TEST
 from gap_ensemble.scoring.decisions import Decision

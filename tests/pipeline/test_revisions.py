@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gap_ensemble.experiments.revisions import open_at
 from gap_ensemble.messages.errors import UserError
-from tools.revisions import open_at
 
 PROGRAMS = Path(sys.executable).parent
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gap_ensemble.competition.found import Competition, Found, Submission, TaskDescription, write_competition
-from gap_ensemble.experiments import common, files
+from gap_ensemble.experiments import common, revisions
 from gap_ensemble.experiments.blending import Blend, fit_blend, write_blend
 from gap_ensemble.experiments.common import Shared, out_of_fold
 from gap_ensemble.experiments.comparison import blend_experiments, compare_experiments
@@ -159,6 +159,6 @@ def test_numbers_get_the_weights_of_least_squares(tmp_path: Path) -> None:
 
 def test_an_unknown_experiment_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="without a git repository") as error:
-        files.fetch("frosty-gnat", OOF, tmp_path)
+    with pytest.raises(UserError, match="no git repository here") as error:
+        revisions.fetch("frosty-gnat", OOF, tmp_path)
     assert len(error.value.problems) == 1

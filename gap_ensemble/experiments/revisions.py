@@ -1,6 +1,7 @@
 """Files of experiments, branches and commits, also where the project is a folder of a larger git repository."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,36 @@ from scmrepo.exceptions import SCMError
 from scmrepo.git import Git
 
 from gap_ensemble.messages.errors import UserError, one_line
+
+WORKSPACE = "workspace"
+
+
+def fetch(revision: str, path: Path, folder: Path) -> Path:
+    """Return where a file of a revision can be read: a copy in `folder`, or of the workspace the file itself.
+
+    Parameters
+    ----------
+    revision : str
+        An experiment's name, a branch, a commit, or `workspace`.
+    path : Path
+        Seen from the current folder, which is the project's root.
+    folder : Path
+        Where copies go.
+
+    Raises
+    ------
+    UserError
+        If the revision is not known, or has no such file.
+    """
+    if revision == WORKSPACE:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; run `dvc repro`, or `dvc checkout` if it has run before")
+        return path
+    copy = folder / revision.replace("/", "_") / path
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with open_at(revision, path, "rb") as source, open(copy, "wb") as target:
+        shutil.copyfileobj(source, target)
+    return copy
 
 
 @contextmanager
@@ -33,7 +64,7 @@ def open_at(revision: str, path: Path, mode: str = "r") -> Iterator[IO[Any]]:
         If the revision is not known, or has no such file.
     """
     try:
-        if revision == "workspace":
+        if revision == WORKSPACE:
             opened = dvc.api.open(path.as_posix(), mode=mode)
         else:
             # Seen from the root of the git repository: the project may be a folder in it.
