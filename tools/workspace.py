@@ -66,9 +66,20 @@ def change_params(path: Path, change: Callable[[Any], object]) -> None:
 
 
 def git(*arguments: str, cwd: Path) -> None:
-    """Run git, also for somebody who never told it a name."""
+    """Run git, also for somebody who never told it a name.
+
+    Raises
+    ------
+    UserError
+        If it fails, what it printed stands above, or if there is none.
+    """
     identity = ("-c", "user.name=pipeline", "-c", "user.email=pipeline@localhost", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *identity, *arguments], cwd=cwd, check=True)
+    try:
+        status = subprocess.run(["git", *identity, *arguments], cwd=cwd, check=False).returncode
+    except FileNotFoundError:
+        raise UserError("git: not found; install it, then run this again") from None
+    if status:
+        raise UserError(f"git {' '.join(arguments)}: failed in {cwd}/ with exit status {status}; see above")
 
 
 def dvc(*arguments: str, cwd: Path) -> None:
