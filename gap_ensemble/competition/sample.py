@@ -64,6 +64,8 @@ def split_pair(identifier: str, labels: Collection[str] = ()) -> tuple[str, str]
 
     Labels that are known may hold the separator themselves: `1.2.826_patient_overall`.
     """
+    if "_" not in identifier:
+        return identifier, ""
     known = [label for label in labels if identifier.endswith(f"_{label}")]
     label = max(known, key=len) if known else identifier.rpartition("_")[2]
     return identifier[: len(identifier) - len(label) - 1], label

@@ -240,8 +240,9 @@ def _wide(raw: Path, rows: Rows, shown: dict[str, str], data: Data) -> Target:
     if one.mean() >= 0.5 and data.task == "auto":
         example = ids[int((~one).argmax())]
         target.warnings.append(
-            f"{raw / rows.file.name}: {(~one).sum():,} of {len(one):,} rows, such as {example!r}, have none or several 1 in "
-            "the columns of the classes, so each column is a label of its own; set data.task: classes if they are mistakes"
+            f"{raw / rows.file.name}: {(~one).sum():,} of {len(one):,} rows, such as {example!r}, have none or several "
+            "1 in the columns of the classes, so each column is a label of its own; set data.task: classes if they are "
+            "mistakes"
         )
     return target
 
@@ -393,28 +394,22 @@ def _separator(distinct: list[str], shown: list[str]) -> str:
 
 
 def fit(target: Target, sample: Sample | None) -> int:
-    """Rate how a target fits the sample submission: 3 by the names of its columns, 2 by some, 1 by its values."""
-    return _fit_of(target, sample)
-
-
-def _fit_of(target: Target, sample: Sample | None) -> int:
+    """Rate how a target fits the sample submission: 4 by the name of a column, 3 by all names, less by some of them."""
     if sample is None:
         return 0
-    shown = set(sample.labels or sample.columns)
-    names = set(target.names)
+    shown, names = set(sample.labels or sample.columns), set(target.names)
     if len(shown) > 1:
-        return (
-            3
-            if names == shown
-            else 2
-            if shown_as_names(target.names, list(shown))
-            else int(not names.isdisjoint(shown))
-        )
-    if set(words(target.column)) & set(words(sample.columns[0])) - {"id"}:  # Category and category_id.
-        return 3 if target.column == sample.columns[0] else 2
-    if target.column == sample.columns[0] or (not target.column and target.kind == "numbers" and names == shown):
-        return 3
-    return int(target.kind != "numbers" and not names.isdisjoint(_tokens(sample, target.separator)))
+        if names == shown:
+            return 3
+        return 2 if shown_as_names(target.names, list(shown)) else int(not names.isdisjoint(shown))
+    if target.column == sample.columns[0]:
+        return 4
+    alike = set(words(target.column)) & set(words(sample.columns[0])) - {"id"}  # Category and category_id.
+    values = target.kind != "numbers" and not names.isdisjoint(_tokens(sample, target.separator))
+    # A column of fractions is the probability of one of two classes.
+    fractions = all(is_number(value, 0, 1) for value in sample.values) and any("." in value for value in sample.values)
+    two = fractions and target.kind == "classes" and len(names) == 2
+    return 2 * bool(alike) + (values or two)
 
 
 def _tokens(sample: Sample, separator: str) -> set[str]:
