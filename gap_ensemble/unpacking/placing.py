@@ -66,7 +66,7 @@ def unpack(archives: Sequence[Path], to: Path) -> None:
         _check_room(to, sum(member.size for member in new))
         try:
             _extract(new, partial)
-            _move_in(partial, to)
+            move_in(partial, to)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     there_before = f" ({n_files - len(new):,} more were there)" if len(new) < n_files else ""
@@ -174,7 +174,7 @@ def _extract(members: list[Member], partial: Path) -> None:
                 shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def _move_in(partial: Path, to: Path) -> None:
+def move_in(partial: Path, to: Path) -> None:
     """Move what lies in `partial` into `to`, whole folders where `to` has none; on an error take it all out again."""
     placed: list[Path] = []
 

@@ -67,7 +67,12 @@ def test_8_bits_are_taken_as_they_are() -> None:
 def test_a_window_on_hounsfield_units() -> None:
     """Stored 0 to 4095 are -1024 to 3071; the window shows 0 to 80, of several the first."""
     values = np.array([[0, 1024], [1064, 4095]], np.uint16)
-    tags: dict[str, Any] = {"RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": [40, 600], "WindowWidth": [80, 2800]}
+    tags: dict[str, Any] = {
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+        "WindowCenter": [40, 600],
+        "WindowWidth": [80, 2800],
+    }
     pixels = read_picture(dicom_file(values, **tags), 2)[..., 0]
     assert pixels.tolist() == [[0, 0], [129, 255]]
     turned = read_picture(dicom_file(values, PhotometricInterpretation="MONOCHROME1", **tags), 2)[..., 0]
