@@ -364,7 +364,7 @@ class Thresholds:
         if self.at_least_one:
             said[np.arange(len(said)), strength.argmax(axis=1)] = True
         if self.excludes is not None and self.excludes.any():
-            for row in np.flatnonzero(((said.astype(np.int32) @ self.excludes) * said).any(axis=1)):
+            for row in np.flatnonzero((said & (said.astype(np.float32) @ self.excludes > 0)).any(axis=1)):
                 # The strongest label first; what it excludes is dropped.
                 for label in np.argsort(-strength[row], kind="stable"):
                     if said[row, label]:

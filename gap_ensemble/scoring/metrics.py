@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import cohen_kappa_score, fbeta_score, mean_absolute_error, roc_auc_score
+from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from gap_ensemble.storage.predictions import top_k
 
@@ -151,25 +151,46 @@ def as_labels(submitted: np.ndarray) -> np.ndarray:
 
 
 def f_score(beta: int, average: str) -> Score:
-    """Return the F score of a beta and a way to average, over labels or classes, as scikit-learn defines them."""
+    """Return the F score of a beta and a way to average, over labels or classes.
+
+    F = (1 + beta²) tp / ((1 + beta²) tp + beta² fn + fp), as scikit-learn's `fbeta_score` with `zero_division=0` gives
+    it; without its checks, because thresholds are fitted by thousands of such scores.
+    """
 
     def score(y: np.ndarray, submitted: np.ndarray) -> float:
-        if y.ndim == 2:
-            truth, said = (y == 1).astype(np.int8), as_labels(submitted).astype(np.int8)
-            return float(fbeta_score(truth, said, beta=beta, average=average, zero_division=0))
-        said = most_probable(submitted)
-        # Of one class a sample, the mean over samples is the same as counting all together.
-        kind = "micro" if average == "samples" else average
-        return float(fbeta_score(y, said, beta=beta, average=kind, zero_division=0))
+        if y.ndim == 1:
+            said = most_probable(submitted)
+            if average != "macro":  # Of one class a sample, all ways to count but the one by class are the accuracy.
+                return float((said == y).mean())
+            n_classes = int(max(y.max(), said.max())) + 1
+            hits = np.bincount(y[said == y], minlength=n_classes)
+            true, found = np.bincount(y, minlength=n_classes), np.bincount(said, minlength=n_classes)
+            present = (true + found) > 0
+            return float(_f_of_counts(hits, true, found, beta)[present].mean())
+        truth, said = y == 1, as_labels(submitted)
+        axis = {"samples": 1, "macro": 0, "micro": None}[average]
+        counts = (array.sum(axis=axis) for array in (truth & said, truth, said))
+        return float(np.mean(_f_of_counts(*counts, beta)))
 
     return score
 
 
+def _f_of_counts(hits: np.ndarray, true: np.ndarray, found: np.ndarray, beta: int) -> np.ndarray:
+    """Return F of the numbers of right, true and found labels; 0 where there are neither."""
+    total = beta**2 * true + found
+    return np.divide((1 + beta**2) * hits, total, out=np.zeros(np.shape(total)), where=total > 0)
+
+
 def quadratic_kappa(y: np.ndarray, submitted: np.ndarray) -> float:
-    """Return Cohen's kappa with quadratic weights, of grades."""
-    if len(np.union1d(y, most_probable(submitted))) < 2:
-        return float("nan")
-    return float(cohen_kappa_score(y, most_probable(submitted), weights="quadratic"))
+    """Return Cohen's kappa with quadratic weights, of grades.
+
+    1 - sum(w O) / sum(w E), with the observed and the expected confusion matrix and w = (i - j)² (Cohen, "Weighted
+    kappa", Psychological Bulletin 1968). Both sums are means of squared differences: over samples, and over all pairs
+    of a true and a submitted grade, which is var(y) + var(said) + (mean(y) - mean(said))².
+    """
+    said = most_probable(submitted).astype(np.float64)
+    expected = np.var(y) + np.var(said) + (np.mean(y) - np.mean(said)) ** 2
+    return float(1 - np.mean((y - said) ** 2) / expected) if expected else float("nan")
 
 
 def rmse(y: np.ndarray, submitted: np.ndarray) -> float:
