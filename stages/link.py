@@ -42,7 +42,7 @@ def main() -> None:
     class_of = pictures["id"].map(train["target"]).fillna("") if "target" in train else ""
     lay_out(raw, pictures.assign(**{"class": class_of})[pictures["problem"] == ""])
     write_competition(found)
-    write_grey_scale(find_data_set_scale(pictures, grey_ranges))
+    write_grey_scale(find_data_set_scale(pictures, grey_ranges, params.data.grey_scale))
     write_manifest(pictures)
     counts = pictures["file"].groupby(pictures["split"]).nunique()
     print(f"{counts.get('train', 0):,} training pictures, {counts.get('test', 0):,} test pictures")

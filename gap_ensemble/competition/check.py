@@ -40,14 +40,18 @@ def check_pictures(raw: Path, pictures: pd.DataFrame) -> tuple[pd.DataFrame, dic
     return pictures.assign(**{name: pictures["file"].map(checked[name]) for name in ("md5", "problem")}), ranges
 
 
-def find_data_set_scale(pictures: pd.DataFrame, ranges: dict[str, GreyRange]) -> Scale | None:
-    """Find the one grey scale of the data set, from its training pictures, and say it.
+def find_data_set_scale(
+    pictures: pd.DataFrame, ranges: dict[str, GreyRange], chosen: Literal["auto"] | tuple[float, float]
+) -> Scale | None:
+    """Find the one grey scale of the data set, from its training pictures or as it was chosen, and say it.
 
     Parameters
     ----------
     pictures : DataFrame with columns file, split
     ranges : dict of str to GreyRange
         As `check_pictures` returns them.
+    chosen : "auto" or tuple of float
+        `data.grey_scale`: what is black and what is white.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def find_data_set_scale(pictures: pd.DataFrame, ranges: dict[str, GreyRange]) ->
     """
     train = set(pictures["file"][pictures["split"] == "train"])
     of_train = {file: found for file, found in ranges.items() if file in train} or ranges
-    scale = find_grey_scale(of_train)
+    scale = find_grey_scale(of_train) if chosen == "auto" else Scale(*chosen)
     if scale is not None:
         print(grey_scale_summary(of_train, scale))
     return scale

@@ -180,9 +180,11 @@ def find_grey_scale(ranges: Mapping[str, GreyRange]) -> Scale | None:
 
 def grey_scale_summary(ranges: Mapping[str, GreyRange], scale: Scale) -> str:
     """Say in one line which scale was found, and which pictures it makes almost black."""
+    if not ranges:
+        return f"Grey scale: {scale}, which no picture needs: all have 8 bits"
     dark = _dark(ranges, scale)
     but = f"; WARNING: {listed(sorted(dark))} end far below that and become almost black" if dark else ""
-    return f"Grey scale: {scale} become black to white, in {len(ranges):,} pictures of more than 8 bits{but}"
+    return f"Grey scale: {scale} become black to white (pictures of more than 8 bits: {len(ranges):,}){but}"
 
 
 _KINDS = ("integer", "float", "dicom")
