@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from gap_ensemble.scoring.scores import Scores
 from test_shapes import dog_breed
 
 from gap_ensemble.competition.competition import read_manifest
@@ -23,7 +24,6 @@ from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.backbones import Network, read_seen, save_tuned, tuned_weights
 from gap_ensemble.params import PARAMS_FILE, Augment, Backbone, Finetune, Train, load_params
 from gap_ensemble.paths import CURVES, ENSEMBLE, FEATURES, WEIGHTS
-from gap_ensemble.scoring.scores import Scores
 from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.hdf5 import texts
 from gap_ensemble.validation.folds import assign_folds, hold_out

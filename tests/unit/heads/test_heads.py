@@ -6,13 +6,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from gap_ensemble.scoring.scores import Scores
 
 from gap_ensemble.heads import dense
 from gap_ensemble.heads.ensemble import HEADS, Ensemble, EnsembleData, FittedEnsemble, fit_ensemble
 from gap_ensemble.heads.head import Outputs, TrainingData
 from gap_ensemble.heads.rows import Rows
 from gap_ensemble.params import Train
-from gap_ensemble.scoring.scores import Scores
 from gap_ensemble.storage import hdf5
 from gap_ensemble.validation.folds import assign_folds
 
