@@ -13,6 +13,7 @@ from gap_ensemble.competition.targets import long_target
 from gap_ensemble.competition.tree import Tree
 from gap_ensemble.messages.errors import UserError, listed
 from gap_ensemble.params import Data
+from gap_ensemble.unpacking.archives import archive_hint
 
 # Tasks that a prediction for a whole picture does not solve, by the columns of their samples.
 OTHER_TASKS = {
@@ -193,7 +194,7 @@ def where(tree: Tree) -> str:
     """Say where pictures that are not there may be; the end of a message."""
     archives = [name for name in tree.archives if not re.search(r"\.(csv|json|txt|tsv)\.", name)]
     if archives:
-        return f"; {listed(archives)} is not unpacked: run `python -m tools.raw unpack --to {tree.raw}`"
+        return f"; {archive_hint(tree.raw, (tree.raw / name for name in archives))}"
     if tree.pictures:
         folders = listed(sorted(tree.folders_of_pictures()), 3)
         return f"; pictures lie in {folders}: name the folders in data.train and data.test"

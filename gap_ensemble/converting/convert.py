@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from gap_ensemble.competition.folders import is_sample
+from gap_ensemble.competition.sample import is_sample
 from gap_ensemble.converting import bson, csv_pixels, hdf5, json_arrays, tfrecord
 from gap_ensemble.converting.record import Record, pixels_of_bands
 from gap_ensemble.images.grey import GreyRange, Scale, find_grey_scale
@@ -74,7 +74,7 @@ def convert(wanted: str, inputs: list[Path], to: Path) -> None:
         raise UserError(
             f"{listed(in_the_way)}: there already, and not overwritten; give another folder with --to, or move it away"
         )
-    sample = next((table for table in tables if is_sample(table)), None)
+    sample = next((table for table in tables if is_sample(table.name)), None)
     id_column = read_table(sample).columns[0] if sample else "id"
     partial = to / PARTIAL
     shutil.rmtree(partial, ignore_errors=True)
@@ -111,7 +111,7 @@ def find_sources(wanted: str, inputs: list[Path]) -> tuple[list[Source], list[Pa
     tables = []
     for root, path in files:
         kind = next((kind for kind, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes), None)
-        if kind == "csv" and (is_sample(path) or not csv_pixels.is_pixel_table(path)):
+        if kind == "csv" and (is_sample(path.name) or not csv_pixels.is_pixel_table(path)):
             tables.append(path)
         elif kind and wanted in ("auto", kind):
             found.setdefault(kind, []).append(Source(path, kind, _split_of(path.relative_to(root))))
@@ -127,7 +127,7 @@ def find_sources(wanted: str, inputs: list[Path]) -> tuple[list[Source], list[Pa
             f"of {kinds} that hold pixels or pictures"
         )
     for folder in {path.parent for path in inputs if path.is_file()}:
-        tables += [path for path in sorted(folder.glob("*.csv")) if is_sample(path) and path not in tables]
+        tables += [path for path in sorted(folder.glob("*.csv")) if is_sample(path.name) and path not in tables]
     return next(iter(found.values())), tables
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from gap_ensemble.messages.errors import listed
@@ -53,14 +54,29 @@ def command_for(path: Path, to: Path) -> str:
     return f"7z x {file} -o{shlex.quote(str(to))}"
 
 
-def archive_hint(folder: Path) -> str:
-    """Say how to unpack the archives that lie in a folder; empty if there are none."""
-    ours, foreign = archives_in(folder)
+def archive_hint(folder: Path, files: Iterable[Path] | None = None) -> str:
+    """Say how to unpack the archives that lie in a folder; empty if there are none.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they lie, and where their files belong.
+    files : iterable of Path, optional
+        The archives, of split ones any parts; without them, those that lie directly in the folder.
+    """
+    firsts = [path for path in folder.glob("*") if path.is_file()] if files is None else list(files)
+    firsts = sorted(path for path in firsts if not is_later_part(path))
+    ours = [path for path in firsts if OURS.search(path.name)]
+    foreign = [path for path in firsts if is_foreign(path)]
     sentences = []
     if ours:
+        # Those that lie deeper are named, since `unpack` looks into the folder itself only.
+        names = (
+            "".join(f" {shlex.quote(str(path))}" for path in ours) if {path.parent for path in ours} != {folder} else ""
+        )
+        to = shlex.quote(str(folder))
         sentences.append(
-            f"{listed(path.name for path in ours)} is not unpacked: run `python -m tools.raw unpack --to "
-            f"{shlex.quote(str(folder))}`"
+            f"{listed(path.name for path in ours)} is not unpacked: run `python -m tools.raw unpack{names} --to {to}`"
         )
     if foreign:
         commands = listed((f"`{command_for(path, folder)}`" for path in foreign), 3)

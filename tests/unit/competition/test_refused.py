@@ -404,11 +404,20 @@ def test_file_name_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
         find_competition(raw, Data(raw="raw"))
 
 
-@pytest.mark.parametrize("archive", ["train.zip", "train.7z", "train.tar.gz", "train.zip.001", "images.rar"])
-def test_archives_that_are_not_unpacked_are_named(tmp_path: Path, archive: str) -> None:
-    with pytest.raises(
-        UserError, match=rf"no training pictures; .*{archive} is not unpacked: run `python -m tools.raw"
-    ):
+@pytest.mark.parametrize(
+    ("archive", "command"),
+    [
+        ("train.zip", "python -m tools.raw unpack --to"),
+        ("train.tar.gz", "python -m tools.raw unpack --to"),
+        ("train.zip.001", "python -m tools.raw unpack --to"),
+        ("bundle/train.zip", "python -m tools.raw unpack .*bundle/train.zip --to"),
+        ("train.7z", "7z x .*train.7z -o"),
+        ("images.rar", "7z x .*images.rar -o"),
+    ],
+)
+def test_archives_that_are_not_unpacked_are_named(tmp_path: Path, archive: str, command: str) -> None:
+    name = archive.rpartition("/")[2]
+    with pytest.raises(UserError, match=rf"no training pictures; .*{name} is not unpacked: run `{command}"):
         found(tmp_path, TWO[2:], {"sample_submission.csv": SAMPLE, archive: "x"})
 
 
