@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from gap_ensemble.scoring.scores import CLIPS, Calibration, Scores, cross_fitted_log_loss, fit_calibration
 from sklearn.linear_model import LogisticRegression
 
 from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
@@ -22,7 +23,6 @@ from gap_ensemble.heads.head import Outputs
 from gap_ensemble.messages.errors import run
 from gap_ensemble.networks.backbones import make_deterministic
 from gap_ensemble.params import Train
-from gap_ensemble.scoring.scores import CLIPS, Calibration, Scores, cross_fitted_log_loss, fit_calibration
 from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.hdf5 import texts
 from gap_ensemble.validation.folds import assign_folds

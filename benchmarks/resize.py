@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from gap_ensemble.scoring.scores import Scores
 from PIL import Image
 
 from gap_ensemble.competition.competition import find_competition
@@ -24,7 +25,6 @@ from gap_ensemble.messages.errors import run
 from gap_ensemble.messages.progress import N_WORKERS, Progress, map_ahead
 from gap_ensemble.networks.backbones import Network, make_deterministic
 from gap_ensemble.params import Backbone, Data, Train
-from gap_ensemble.scoring.scores import Scores
 from gap_ensemble.validation.folds import assign_folds
 
 SEED = 2017
