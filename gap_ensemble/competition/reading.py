@@ -109,7 +109,7 @@ def read_tables(reading: Reading) -> None:
     if inside and not reading.tree.pictures:
         raise UserError(
             f"{reading.raw}: no pictures; {listed(inside, 3)} holds them as numbers; write them out with `python -m "
-            f"tools.convert {reading.raw}`, and set data.raw to the folder that it names"
+            f"tools.convert auto {reading.raw} --to data/converted`, and set data.raw: data/converted"
         )
 
 

@@ -69,5 +69,5 @@ def test_layout_is_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["digit-recognizer", "statoil-iceberg-classifier-challenge"])
 def test_layout_for_the_converter_is_refused_with_its_command(name: str) -> None:
-    with pytest.raises(UserError, match=rf"python -m tools.convert {LAYOUTS / name}"):
+    with pytest.raises(UserError, match=rf"python -m tools.convert auto {LAYOUTS / name}"):
         find_competition(LAYOUTS / name, Data(raw=str(LAYOUTS / name)))

@@ -374,7 +374,7 @@ def test_bad_input_is_named(tmp_path: Path, bad: Bad) -> None:
 
 
 def test_the_converter_is_named_where_pictures_stand_in_tables(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"python -m tools.convert {tmp_path}"):
+    with pytest.raises(UserError, match=rf"python -m tools.convert auto {tmp_path}"):
         found(tmp_path, [], {"train.bson": "x", **S})
 
 
