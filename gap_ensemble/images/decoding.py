@@ -18,6 +18,7 @@ import contextlib
 import ctypes
 import hashlib
 import io
+import logging
 import os
 import sys
 import warnings
@@ -42,6 +43,7 @@ Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 # Damaged metadata warns, by the hundred; the pixels are fine. Not around each call: that is not safe in threads.
 warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 # libtiff prints its messages itself; what matters arrives as Pillow's exception. Looked up through Pillow, which brings
 # a libtiff of its own.
 with contextlib.suppress(AttributeError, OSError):

@@ -149,6 +149,21 @@ def test_what_is_no_picture_is_refused(content: bytes, found: str) -> None:
     assert len(text) < 200
 
 
+def test_damage_anywhere_is_no_other_error() -> None:
+    rng, n_refused = np.random.default_rng(3), 0
+    window: dict[str, Any] = {"WindowCenter": 50, "WindowWidth": 100, "RescaleSlope": 1, "RescaleIntercept": -5}
+    whole = dicom_file((RAMP * 9).astype(np.uint16), **window)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for _ in range(int(rng.integers(1, 8))):
+            damaged[int(rng.integers(len(damaged)))] ^= 1 << int(rng.integers(8))
+        try:
+            assert read_picture(bytes(damaged), 8).shape == (8, 8, 3)
+        except BadPicture:
+            n_refused += 1
+    assert 0 < n_refused < 200
+
+
 def test_a_compression_without_a_decoder_is_one_line_with_the_mend() -> None:
     encapsulated = pydicom.dcmread(io.BytesIO(dicom_file(RAMP.astype(np.uint8))))
     encapsulated.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"  # JPEG lossless

@@ -83,6 +83,29 @@ def test_a_truncated_png_is_no_less_truncated() -> None:
         read_picture(content, 16)
 
 
+@pytest.mark.parametrize("file_format", ["JPEG", "TIFF", "WEBP", "GIF"])  # A PNG has checksums.
+def test_what_pillow_decodes_whole_is_not_refused(file_format: str) -> None:
+    """Bits flipped at the beginning, where the metadata stands."""
+    rng, file, n_decoded = np.random.default_rng(5), io.BytesIO(), 0
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    Image.fromarray(PIXELS).resize((64, 48)).save(file, file_format, exif=exif, icc_profile=b"y" * 300)
+    for _ in range(100):
+        flipped = bytearray(file.getvalue())
+        for _ in range(int(rng.integers(1, 4))):
+            flipped[int(rng.integers(min(len(flipped), 700)))] ^= 1 << int(rng.integers(8))
+        try:
+            with Image.open(io.BytesIO(flipped)) as image:
+                if image.width * image.height > 1_000_000:
+                    continue
+                image.load()
+        except Exception:  # Pillow raises almost anything.
+            continue
+        n_decoded += 1
+        assert read_picture(bytes(flipped), 8).shape == (8, 8, 3)
+    assert n_decoded > 10
+
+
 def test_c_libraries_print_nothing(tmp_path: Path) -> None:
     """libtiff writes to the terminal itself, past Python: once a picture, with a name that says nothing."""
     for i, compression in enumerate(["tiff_lzw", "tiff_adobe_deflate", "jpeg", "group4"]):
@@ -92,6 +115,8 @@ def test_c_libraries_print_nothing(tmp_path: Path) -> None:
         content = file.getvalue()
         (tmp_path / f"whole{i}.tif").write_bytes(content.replace(b"artist", b"\xff\0\xff\0\xff\0"))
         (tmp_path / f"damaged{i}.tif").write_bytes(content[:8] + b"\x55" * 60 + content[68:])
+        at = content.find(struct.pack("<HH", 277, 3)) + 8  # samples a pixel
+        (tmp_path / f"samples{i}.tif").write_bytes(content[:at] + b"\x07" + content[at + 1 :])
         (tmp_path / f"tag{i}.tif").write_bytes(content.replace(struct.pack("<HH", 315, 2), struct.pack("<HH", 315, 77)))
     code = f"""
 from pathlib import Path
