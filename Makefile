@@ -1,5 +1,7 @@
 # make demo    set everything up and run the pipeline on a drawn sample competition, offline
-# make test    set everything up and pass the tests
+# make test    set everything up and pass the tests, with their coverage
+# make unit    the unit tests alone
+# make long    the tests that take minutes
 # make setup   the set-up alone: .venv, from the lock file; EXTRA=cuda for an NVIDIA GPU
 # make check   linter, formatter and type checker
 # make lock    resolve pyproject.toml into the lock files anew (needs uv)
@@ -10,13 +12,19 @@ VENV ?= .venv
 LOCK = requirements-$(EXTRA).lock
 READY = $(VENV)/ready-$(EXTRA)
 
-.PHONY: demo test setup check lock
+.PHONY: demo test unit long setup check lock
 
 demo: setup
 	$(VENV)/bin/python -m tools.demo
 
 test: setup
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist loadgroup --cov --cov-report term:skip-covered $(PYTEST_ARGS)
+
+unit: setup
+	$(VENV)/bin/python -m pytest -n auto --dist loadgroup tests/unit $(PYTEST_ARGS)
+
+long: setup
+	$(VENV)/bin/python -m pytest -m long $(PYTEST_ARGS)
 
 setup: $(READY)
 
