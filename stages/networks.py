@@ -22,6 +22,7 @@ def main() -> None:
     """Run the stage."""
     params = load_params()
     shutil.rmtree(NETWORKS, ignore_errors=True)
+    NETWORKS.mkdir(parents=True)
     for name, entry in params.backbones.items():
         link_files(NETWORKS / name, entry)
     for path in FEATURES.glob("*.h5"):

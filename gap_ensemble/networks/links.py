@@ -14,11 +14,11 @@ def link_files(folder: Path, entry: Backbone) -> None:
     Parameters
     ----------
     folder : Path
-        It is made. The names in it do not depend on where the files are.
+        The names in it do not depend on where the files are. It is not made where the files are not there: a second
+        machine may have the features and no weights. DVC then calls it deleted, which `--allow-missing` allows.
     entry : Backbone
         An entry of `backbones`. A name that is no path, such as `imagenet` or `dinov2_small`, is written down instead.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     name = str(entry.onnx or entry.preset or entry.weights)
     path = WEIGHTS / Path(name).expanduser()
     if path.is_file() and name not in ("imagenet", "random"):
@@ -27,7 +27,7 @@ def link_files(folder: Path, entry: Backbone) -> None:
         for file in sorted(path.rglob("*")):
             if file.is_file():
                 _link(folder / file.relative_to(path), file)
-    else:
+    elif entry.preset or name in ("imagenet", "random"):
         write_text(folder / "name", f"{name}\n")
 
 
