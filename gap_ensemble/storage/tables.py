@@ -66,5 +66,9 @@ def read_any_table(path: Path) -> pd.DataFrame:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV in UTF-8 with commas and Unix line ends, whole or not at all."""
+    # Python 3.11 and 3.12 leave a carriage return unquoted, and readers take it for the end of a line.
+    texts = table.select_dtypes(exclude="number")
+    returns = any(texts[name].astype(str).str.contains("\r", regex=False).any() for name in texts)
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     with atomic_path(path) as partial:
-        table.to_csv(partial, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+        table.to_csv(partial, index=False, encoding="utf-8", lineterminator="\n", quoting=quoting)
