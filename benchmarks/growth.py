@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from gap_ensemble.competition.competition import Competition, Found, Submission, write_competition
+from gap_ensemble.competition.found import Competition, Found, Submission, TaskDescription, write_competition
 from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.paths import FEATURES, MANIFEST
 from gap_ensemble.storage.features import create_features
@@ -111,14 +111,17 @@ def make(folder: Path, n_rows: int, n_classes: int, n_features: int, change: Cal
 
     manifest = pd.DataFrame({"file": files["train"] + files["test"]})
     manifest["split"] = ["train"] * n_rows + ["test"] * n_test
-    manifest["class"] = [class_names[i] for i in label] + [""] * n_test
-    manifest["id"] = manifest["file"].str.extract(r"/(\d+)\.", expand=False)
+    manifest["id"] = files["train"] + [str(i) for i in range(n_test)]
+    manifest["slot"] = ""
+    found_rows = manifest[["id", "split"]].rename(columns={"id": "row"}).assign(pictures=1, group="")
+    found_rows["target"] = [class_names[i] for i in label] + [""] * n_test
     sample = pd.DataFrame({"id": [str(i) for i in range(n_test)], "label": class_names[0]})
     before = Path.cwd()
     os.chdir(folder)  # The pipeline's paths are seen from the repository's root.
     try:
-        competition = Competition(class_names, "made", Submission("class", ["id", "label"]))
-        write_competition(Found(competition, manifest, sample))
+        task = TaskDescription("classes", class_names, "made", "accuracy")
+        competition = Competition(task, Submission("class", ["id", "label"]))
+        write_competition(Found(competition, manifest, found_rows, sample))
         write_table(MANIFEST, manifest.assign(md5="", problem=""))
     finally:
         os.chdir(before)

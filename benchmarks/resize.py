@@ -16,7 +16,7 @@ import tensorflow as tf
 from gap_ensemble.scoring.scores import Scores
 from PIL import Image
 
-from gap_ensemble.competition.competition import find_competition
+from gap_ensemble.competition.find import find_competition
 from gap_ensemble.extraction.engines import default_batch_size, one_thread_a_batch
 from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
 from gap_ensemble.heads.head import Outputs
@@ -43,8 +43,9 @@ def main() -> None:
     network.compile()
     found = find_competition(arguments.raw, Data(raw=str(arguments.raw)))
     pictures = found.pictures[found.pictures["split"] == "train"]
-    class_names = found.competition.class_names
-    label = pictures["class"].map({name: i for i, name in enumerate(class_names)}).to_numpy(np.int64)
+    class_names = found.task.names
+    class_of = found.rows.set_index(["split", "row"])["target"]["train"]
+    label = pictures["id"].map(class_of).map({name: i for i, name in enumerate(class_names)}).to_numpy(np.int64)
     fold = assign_folds(label, 5, SEED)
     ways: dict[str, Callable[[Path], np.ndarray]] = {
         "bilinear, antialiased (the pipeline's)": lambda path: read_linked_picture(path, network.input_size),

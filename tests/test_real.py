@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gap_ensemble.competition.competition import find_competition
+from gap_ensemble.competition.find import find_competition
 from gap_ensemble.params import PARAMS_FILE, Data
 from tools.workspace import change_params
 
@@ -33,10 +33,10 @@ def use(raw: Path) -> None:
 
 def test_dogs_vs_cats_as_kaggle_ships_it() -> None:
     found = find_competition(COMPETITIONS / "dogs-vs-cats", Data(raw="unused"))
-    assert found.competition.class_names == ["cat", "dog"]
-    assert found.competition.labels_from == "prefix"
-    assert found.competition.submission.kind == "probability"
-    assert found.competition.submission.positive_class == "dog"
+    assert found.task.names == ["cat", "dog"]
+    assert found.task.labels_from == "prefix"
+    assert found.submission is not None
+    assert (found.submission.form, found.submission.positive_class) == ("probability", "dog")
     assert (found.pictures["split"] == "train").sum() == 1602
 
 
