@@ -169,9 +169,10 @@ class Finetune(Backbone):
 class Extract(Section):
     """`extract`: how pictures go through every network."""
 
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    engine: Literal["tensorflow", "onnxruntime"] = "tensorflow"
     flip: bool = False
+    store: Annotated[str, Field(min_length=1)] | None = None
 
 
 class Ensemble(Section):

@@ -26,7 +26,10 @@ import numpy as np
 import pandas as pd
 
 from gap_ensemble.competition.found import read_competition, read_rows
-from gap_ensemble.extraction import engines
+from gap_ensemble.extraction import engines, picture_features
+from gap_ensemble.extraction.devices import find_device
+from gap_ensemble.extraction.picture_features import ExtractJob, Picture, extract_features
+from gap_ensemble.extraction.workers import map_ahead
 from gap_ensemble.finetuning import tuning
 from gap_ensemble.finetuning.tuning import Checkpoints, first_trained_layer, is_trainable, reseed, training_model
 from gap_ensemble.heads import dense
@@ -37,23 +40,22 @@ from gap_ensemble.heads.head import Outputs, TrainingData
 from gap_ensemble.heads.rows import Rows
 from gap_ensemble.images import decoding as images
 from gap_ensemble.images.decoding import read_linked_picture
+from gap_ensemble.images.grey import read_grey_scale
 from gap_ensemble.messages.errors import UserError, run
-from gap_ensemble.messages.progress import N_WORKERS, Progress, map_ahead
+from gap_ensemble.messages.progress import Progress
 from gap_ensemble.networks import backbones, small_convnet
 from gap_ensemble.networks.backbones import Network, check_entries, make_deterministic, save_tuned, tuned_weights
 from gap_ensemble.networks.quiet_keras import keras
-from gap_ensemble.params import Extract, Finetune, Train, entry_of_command_line, load_params
+from gap_ensemble.params import Finetune, Train, entry_of_command_line, load_params
 from gap_ensemble.paths import CURVES, PARTIAL
 from gap_ensemble.storage import features
-from gap_ensemble.storage.features import PartialRows
 from gap_ensemble.storage.files import atomic_path
 from gap_ensemble.storage.manifest import whole_pictures
+from gap_ensemble.storage.store import store_folder
 from gap_ensemble.storage.tables import write_table
 from gap_ensemble.tasks.task import task_of
 from gap_ensemble.validation import folds
 from gap_ensemble.validation.folds import hold_out
-from stages import extract as extract_module
-from stages.extract import extract
 
 # Of the pictures that are not held out, this share of every class chooses the best epoch; the others train.
 SHARE_OF_CHOICE = 0.1
@@ -95,18 +97,19 @@ def main() -> None:
         f"{network.base.compute_dtype}"
     )
 
-    modules = [backbones, dense, engines, extract_module, features, folds, head_module, rows_module]
+    modules = [backbones, dense, engines, picture_features, features, folds, head_module, rows_module]
     modules += [*images.MODULES, small_convnet, tuning]
     values = [entry.model_dump_json(), str(mixed), str(params.seed), rows.to_csv(), str(chooses.tolist())]
     fingerprint = network.fingerprint([*modules, sys.modules[__name__]], *(value.encode() for value in values))
-    partial = PartialRows(PARTIAL / f"finetune.{name}.rows", network.n_features, fingerprint)
     checkpoints = Checkpoints(PARTIAL / f"finetune.{name}", fingerprint)
     try:
         head = None
         if entry.weights != "random":
-            network.compile()
-            extract(network, train.raw, train.files, partial, Extract())
-            head = trained_head(partial, train.label, len(class_names), params.seed)
+            device, scale = find_device("float32"), read_grey_scale()
+            job = ExtractJob(name, entry, train.raw, device, scale, section="finetune")
+            train_pictures = [Picture(*row) for row in zip(train.files, rows["md5"][~chooses], strict=True)]
+            stored = extract_features(job, train_pictures, store_folder(params.extract.store))
+            head = trained_head(stored.read(0, stored.n_rows), train.label, len(class_names), params.seed)
         model = training_model(network, entry, first_layer, head, len(class_names))
         fit(model, train, choose, checkpoints, name, entry, params.seed)
         checkpoints.load(model, checkpoints.best)
@@ -119,9 +122,6 @@ def main() -> None:
         ) from None
     else:
         checkpoints.remove()
-        partial.remove()
-    finally:
-        partial.close()
 
 
 def use_mixed_precision(entry: Finetune) -> bool:
@@ -159,19 +159,18 @@ def split(
     return seen, chooses
 
 
-def trained_head(partial: PartialRows, label: np.ndarray, n_classes: int, seed: int) -> Any:
+def trained_head(features: np.ndarray, label: np.ndarray, n_classes: int, seed: int) -> Any:
     """Return the default dense head, trained on the backbone's frozen features of the training pictures.
 
     Parameters
     ----------
-    partial : PartialRows
-        The features, a row a picture.
+    features : ndarray of shape (n_rows, n_features), float32
+        A row a picture.
     label : ndarray of shape (n_rows,), integer
         Class of every row.
     n_classes, seed : int
     """
-    features = np.memmap(partial.path, "<f4", "r", shape=(partial.n_rows, partial.n_columns))
-    everything = Rows(features, np.ones(len(label), bool), slice(0, partial.n_columns))
+    everything = Rows(features, np.ones(len(label), bool), slice(0, features.shape[1]))
     # The rows lie in the order of the manifest, by content: as good as shuffled.
     alone, group = np.full(len(label), -1), np.arange(len(label))
     data = TrainingData(Train(batch_size=32), everything, label, Outputs("classes", n_classes), alone, group, 1, seed)
@@ -208,7 +207,7 @@ class Pictures:
         def read(row: int) -> np.ndarray:
             return read_linked_picture(self.raw / self.files[row], self.input_size)
 
-        pictures = map_ahead(read, order, n_ahead=2 * self.batch_size + N_WORKERS)
+        pictures = map_ahead(read, order, n_ahead=2 * self.batch_size)
         for start in range(0, len(order), self.batch_size):
             label = self.label[order[start : start + self.batch_size]]
             yield np.stack([next(pictures) for _ in label]).astype(np.float32), label

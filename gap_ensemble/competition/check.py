@@ -1,15 +1,50 @@
 """Open every picture once: does it decode, and what is its hash?"""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from gap_ensemble.competition.found import Found
-from gap_ensemble.images.decoding import check_picture
+from gap_ensemble.extraction.cores import usable_cores
+from gap_ensemble.extraction.workers import Threads, chunks_of
+from gap_ensemble.images.decoding import Checked, check_picture
 from gap_ensemble.images.grey import GreyRange, Scale, find_grey_scale, grey_scale_summary
 from gap_ensemble.messages.errors import UserError, listed
-from gap_ensemble.messages.progress import N_WORKERS, Progress, map_ahead
+from gap_ensemble.messages.progress import Progress
+
+# Pictures that a worker gets at a time.
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class CheckJob:
+    """Check pictures: chunks are sequences of files seen from `raw`, results are lists of `Checked`."""
+
+    raw: Path
+
+    def worker(self) -> "CheckWorker":
+        """Return what checks a chunk."""
+        return CheckWorker(self)
+
+
+class CheckWorker:
+    """Checks pictures with all cores that the process may use."""
+
+    def __init__(self, job: CheckJob):
+        self.raw = job.raw
+        self.pool = ThreadPoolExecutor(usable_cores())
+
+    def __call__(self, files: Sequence[str]) -> list[Checked]:
+        """Return what `check_picture` says of every file."""
+        return list(self.pool.map(check_picture, (self.raw / file for file in files)))
+
+    def close(self) -> None:
+        """Begin no more pictures."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
 
 
 def check_pictures(raw: Path, pictures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, GreyRange]]:
@@ -30,11 +65,11 @@ def check_pictures(raw: Path, pictures: pd.DataFrame) -> tuple[pd.DataFrame, dic
         Of the files that need a grey scale.
     """
     files = pictures["file"].drop_duplicates()
-    results = []
+    results: list[Checked] = []
     with Progress(len(files), "Checking pictures") as progress:
-        for result in map_ahead(check_picture, (raw / file for file in files), n_ahead=8 * N_WORKERS):
-            results.append(result)
-            progress.add(1)
+        for checked_chunk in Threads().map(CheckJob(raw), chunks_of(list(files), CHUNK)):
+            results += checked_chunk
+            progress.add(len(checked_chunk))
     checked = pd.DataFrame(results, columns=["md5", "problem", "grey_range"], index=files)
     ranges = {file: found for file, found in zip(files, checked["grey_range"], strict=True) if found is not None}
     return pictures.assign(**{name: pictures["file"].map(checked[name]) for name in ("md5", "problem")}), ranges

@@ -1,38 +1,11 @@
-"""Long work: done ahead in threads, and shown with its rate and the time left."""
+"""Long work, shown with its rate and the time left."""
 
-import os
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 from tqdm import tqdm
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-N_WORKERS = os.cpu_count() or 1
 SECONDS_BETWEEN_LINES = 30
-
-
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], n_ahead: int) -> Iterator[Result]:
-    """Yield `function(item)` in order, computed in threads at most `n_ahead` items ahead.
-
-    Unlike `Executor.map` it takes items only as results are used, so that memory does not grow with their number.
-    """
-    with ThreadPoolExecutor(N_WORKERS) as pool:
-        pending: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > n_ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Progress:

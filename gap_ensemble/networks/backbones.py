@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +10,6 @@ import h5py
 import numpy as np
 import PIL
 
-from gap_ensemble.extraction.engines import ENGINES, OutOfMemory
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.keras_network import read_fine_tuned_on
 from gap_ensemble.networks.keras_setup import keras, make_deterministic
@@ -28,63 +26,10 @@ class Network:
     def __init__(self, name: str, entry: Backbone, section: str = "backbones"):
         self.network = open_network(name, entry, section)
         self.input_size = self.network.input_size
-        self.max_batch = sys.maxsize
         self.seen = set(self.network.fine_tuned_on)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.network, name)
-
-    def compile(self, engine: str = "tensorflow") -> None:
-        """Make the network ready to compute; `engine` is one of `ENGINES`."""
-        if self.network.kind == "onnx":
-            import openvino
-
-            options = {"INFERENCE_PRECISION_HINT": "f32"}
-            compiled = openvino.Core().compile_model(self.network.openvino_model(), "CPU", options)  # type: ignore[attr-defined]
-            self.forward: Any = lambda inputs: np.array(compiled.create_infer_request().infer([inputs])[0])
-        else:
-            self.forward = ENGINES[engine](self.model)
-
-    def features(self, pictures: np.ndarray) -> np.ndarray:
-        """Turn pictures into features; `compile` comes first. May be called from several threads.
-
-        A batch that does not fit into the device's memory is halved until it does, and so are all that come after it:
-        the features are the same but for the rounding of the last digits.
-
-        Parameters
-        ----------
-        pictures : ndarray of shape (n, input_size, input_size, 3), uint8
-            Red, green and blue, 0 to 255.
-
-        Returns
-        -------
-        ndarray of shape (n, n_features), float32
-
-        Raises
-        ------
-        UserError
-            If not even one picture fits.
-        """
-        # `preprocess_input` works in place on floats, so it gets a copy of its own.
-        inputs = pictures
-        if self.network.kind == "keras":
-            inputs = self.preprocess(pictures.astype(np.float32))
-        while True:
-            size = min(self.max_batch, len(inputs))
-            try:
-                return np.concatenate([self.forward(inputs[i : i + size]) for i in range(0, len(inputs), size)])
-            except OutOfMemory:
-                if size == 1:
-                    raise UserError(
-                        f"{self.title.lower()}: out of memory with one picture of {self.input_size} pixels; free the "
-                        "device, or set a smaller input_size"
-                    ) from None
-                if size // 2 < self.max_batch:  # Else another thread has halved it already.
-                    self.max_batch = size // 2
-                    print(
-                        f"WARNING: {self.title.lower()}: out of memory with {size} pictures at a time; going on with "
-                        f"{self.max_batch} (extract.batch_size says how many)"
-                    )
 
     def fingerprint(self, modules: list[ModuleType], *values: bytes) -> str:
         """Identify everything that a result depends on: network, weights, the code of modules, versions, and values."""

@@ -1,0 +1,169 @@
+"""Which device computes a network, with which engine, in which precision.
+
+| device | engine | precisions that `auto` takes |
+| --- | --- | --- |
+| processor | OpenVINO | bfloat16 with AMX or AVX-512 BF16, else float32 |
+| NVIDIA GPU | TensorFlow | bfloat16 from compute capability 8.0 on (Ampere), float16 from 7.0 on, else float32 |
+"""
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gap_ensemble.extraction.cores import usable_cores
+from gap_ensemble.messages.errors import UserError
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+# What OpenVINO calls them: as a hint, and among the capabilities of a processor.
+OPENVINO_NAMES = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16"), "float16": ("f16", "FP16")}
+
+# Sets of instructions for which the libraries have code of their own, so that the last digits of features may differ.
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16")
+
+
+@dataclass(frozen=True)
+class Device:
+    """What computes a network.
+
+    Attributes
+    ----------
+    kind : {"cpu", "gpu"}
+    name : str
+        For people.
+    engine : {"openvino", "tensorflow"}
+    precision : {"float32", "bfloat16", "float16"}
+        In which convolutions and products of matrices are computed. Features are float32 always.
+    units : str
+        What the device has to compute with: its sets of instructions, or its compute capability.
+    warning : str
+        What the user should know, in one line; empty if there is nothing.
+    """
+
+    kind: Literal["cpu", "gpu"]
+    name: str
+    engine: Literal["openvino", "tensorflow"]
+    precision: Precision
+    units: str
+    warning: str = ""
+
+    def identity(self) -> tuple[str, ...]:
+        """Return what decides the bytes of features. How many cores there are does not."""
+        versions = [f"{name} {_version(name)}" for name in (self.engine, "numpy", "pillow")]
+        return (self.kind, self.engine, self.precision, self.units, *versions)
+
+    def __str__(self) -> str:
+        engine = {"openvino": "OpenVINO", "tensorflow": "TensorFlow"}[self.engine]
+        return f"{self.name}, {self.precision}, {engine}"
+
+
+def find_device(precision: str, kind: str = "keras") -> Device:
+    """Return the device on which this process computes a network; no network is loaded for it.
+
+    Parameters
+    ----------
+    precision : {"float32", "bfloat16", "float16", "auto"}
+        What `extract.precision` says.
+    kind : {"keras", "onnx"}
+        The kind of network. Those of ONNX files are computed on the processor.
+
+    Raises
+    ------
+    UserError
+        If the device can't compute in that precision at all.
+    """
+    warning = ""
+    # Of the two builds, tensorflow-cpu never finds a GPU, and is not imported to ask.
+    if kind == "keras" and not _version("tensorflow-cpu"):
+        from gap_ensemble.networks.keras_setup import keras  # noqa: F401 - TensorFlow without its start-up messages
+        import tensorflow as tf  # isort: skip
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            return gpu_device(precision, tf.config.experimental.get_device_details(gpus[0]), len(gpus))
+        if tf.test.is_built_with_cuda():
+            warning = (
+                "this TensorFlow is made for NVIDIA GPUs and finds none, so that the processor computes; "
+                "see `nvidia-smi`, and install the extra cuda (make setup EXTRA=cuda)"
+            )
+    return cpu_device(precision, warning)
+
+
+def cpu_device(precision: str, warning: str = "") -> Device:
+    """Return the processor as a device, as OpenVINO describes it."""
+    import openvino
+
+    core = openvino.Core()
+    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    fast = {name for name, (_, capability) in OPENVINO_NAMES.items() if capability in able}
+    if precision == "auto":
+        precision = "bfloat16" if "bfloat16" in fast else "float32"
+    elif precision not in fast:
+        if not _computes_in(core, precision):
+            raise UserError(
+                f"params.yaml: extract.precision: found {precision}; this processor can't compute in it; accepted: "
+                f"auto, {', '.join(name for name in OPENVINO_NAMES if _computes_in(core, name))}"
+            )
+        warning = warning or f"this processor has no units for {precision}, which is slower here than float32"
+    n_cores = usable_cores()
+    name = f"{core.get_property('CPU', 'FULL_DEVICE_NAME').strip()} ({n_cores} core{'s' if n_cores > 1 else ''})"
+    return Device("cpu", name, "openvino", precision, _instructions(), warning)  # type: ignore[arg-type]
+
+
+def gpu_device(precision: str, details: dict[str, Any], n_gpus: int = 1) -> Device:
+    """Return a GPU as a device.
+
+    Parameters
+    ----------
+    precision : str
+        As for `find_device`.
+    details : dict
+        What TensorFlow's `get_device_details` says of it.
+    n_gpus : int
+        How many there are, of which this process uses the first.
+    """
+    capability = details.get("compute_capability", (0, 0))
+    fast = {"float32": True, "bfloat16": capability >= (8, 0), "float16": capability >= (7, 0)}
+    warning = ""
+    if precision == "auto":
+        precision = "bfloat16" if fast["bfloat16"] else "float16" if fast["float16"] else "float32"
+    elif not fast[precision]:
+        warning = f"this GPU has no units for {precision}, which is slower here than float32"
+    name = details.get("device_name", "GPU") + (f" (the first of {n_gpus})" if n_gpus > 1 else "")
+    units = ".".join(map(str, capability))
+    return Device("gpu", name, "tensorflow", precision, f"compute capability {units}", warning)  # type: ignore[arg-type]
+
+
+def _computes_in(core: Any, precision: str) -> bool:
+    """Return whether OpenVINO computes in a precision here; where it can't, it takes float32 without a word."""
+    import openvino
+    from openvino import opset13 as ops
+
+    parameter = ops.parameter([1, 1], "f32")
+    model = openvino.Model([ops.relu(parameter)], [parameter], "one")
+    hint = OPENVINO_NAMES[precision][0]
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    return bool(compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == hint)
+
+
+def _instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the kind of processor: its architecture, and the sets of instructions that libraries have code for."""
+    try:
+        line = next(line for line in cpuinfo.read_text().splitlines() if line.startswith("flags"))
+    except (OSError, StopIteration):  # Not Linux, or not x86.
+        return platform.machine()
+    # OpenVINO's own limit, for whoever sets it.
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    return " ".join([platform.machine(), *(name for name in INSTRUCTIONS if name in line.split()), limit]).strip()
+
+
+def _version(name: str) -> str:
+    for distribution in [name, *(["tensorflow-cpu"] if name == "tensorflow" else [])]:
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""
