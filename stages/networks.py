@@ -6,6 +6,8 @@ Writes a folder `data/networks/<name>/` for every entry of `backbones`. In it is
 the ONNX file, or one to each file of a preset folder. DVC follows the links: when the bytes behind one have changed,
 this stage and that network's extract run again. DVC can't depend on the path in params.yaml itself, because an entry
 names it by one of three keys, and a name such as `imagenet` is no path.
+
+Feature files of entries that are gone are removed: the ensemble depends on the folder. DVC has them in its cache.
 """
 
 import shutil
@@ -13,7 +15,7 @@ import shutil
 from gap_ensemble.messages.errors import run
 from gap_ensemble.networks.links import link_files
 from gap_ensemble.params import load_params
-from gap_ensemble.paths import NETWORKS
+from gap_ensemble.paths import FEATURES, NETWORKS
 
 
 def main() -> None:
@@ -23,6 +25,9 @@ def main() -> None:
     NETWORKS.mkdir(parents=True)
     for name, entry in params.backbones.items():
         link_files(NETWORKS / name, entry)
+    for path in FEATURES.glob("*.h5"):
+        if path.stem not in params.backbones:
+            path.unlink()
 
 
 if __name__ == "__main__":

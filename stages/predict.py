@@ -50,7 +50,7 @@ def main() -> None:
         return
     with open_predictions(TEST) as predictions:
         n_rows = write_submission(SUBMISSION, SAMPLE, task, decision, predictions)
-    print(f"{SUBMISSION}: {n_rows:,} rows")
+    print(f"{SUBMISSION}: {n_rows:,} rows" + ("" if n_rows else "; there are no test pictures yet"))
 
 
 def decide(params: Params, task: Task, train: pd.DataFrame) -> Decision:

@@ -1,6 +1,7 @@
 """What the tests share: a place to work in, and programs run as a user runs them."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,28 @@ def linked(project: Path) -> Path:
     change_params(project / PARAMS_FILE, change)
     link.main()
     return project
+
+
+@pytest.fixture
+def run_stage(
+    project: Path,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., str]:
+    """Return a function that runs `python -m stages.NAME ARGUMENTS` in this process, and returns what it printed.
+
+    It fails the test if the stage fails.
+    """
+
+    def run(name: str, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [f"stages.{name}", *arguments])
+        try:
+            runpy.run_module(f"stages.{name}", run_name="__main__")
+        except SystemExit as stopped:
+            pytest.fail(f"stages.{name}: exit status {stopped.code}: {capsys.readouterr().err}")
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture

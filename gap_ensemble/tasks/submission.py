@@ -76,7 +76,7 @@ def predict_test(path: Path, test: TestRows, encoding: Encoding, models: list[En
 
 
 def write_submission(path: Path, sample_path: Path, task: Task, decision: Decision, test: PredictionFile) -> int:
-    """Write the submission in the sample's order, and return its number of rows.
+    """Write the submission in the sample's order, and return its number of rows: none without test pictures.
 
     Parameters
     ----------
@@ -96,10 +96,10 @@ def write_submission(path: Path, sample_path: Path, task: Task, decision: Decisi
         If the sample has an id for which there is no row.
     """
     id_column = read_any_table(sample_path).iloc[:, 0]
-    parts = [task.render(test.row[block], decision.apply(values)) for block, values in test.blocks()]
-    if not parts:
-        parts = [task.render([], decision.apply(np.empty((0, test.n_outputs), np.float32)))]
-    table = pd.concat(parts, ignore_index=True)
+    blocks = list(test.blocks()) or [(slice(0, 0), np.empty((0, test.n_outputs), np.float32))]
+    table = pd.concat([task.render(test.row[block], decision.apply(values)) for block, values in blocks])
+    if not test.row:  # No test pictures yet.
+        id_column = id_column.head(0)
     place = pd.Index(table.iloc[:, 0]).get_indexer(id_column)
     if (place < 0).any():
         missing = id_column[place < 0]

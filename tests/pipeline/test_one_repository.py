@@ -12,8 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,16 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
-from gap_ensemble.networks.quiet_keras import keras
 from gap_ensemble.params import PARAMS_FILE
-from gap_ensemble.paths import ENSEMBLE, FEATURES, JUDGED, METRICS, MODELS, OOF, REPORT, RESULTS, SAMPLE, SUBMISSION
+from gap_ensemble.paths import ENSEMBLE, FEATURES, METRICS, MODELS, OOF, REPORT, SAMPLE, SUBMISSION, TRAINING
+from gap_ensemble.storage.predictions import open_predictions
 from tools.sample import draw_animal, draw_competition
-from tools.workspace import COPIED
+from tools.workspace import COPIED, ROOT, change_params
 
 # NumPy 2 asks for `copy`; Keras's variables do not know it yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-ROOT = Path(__file__).resolve().parents[1]
 SPLITS = ("train", "test")
 N_TRAIN, N_TEST, N_FOLDS = 24, 12, 2
 CLIP = (0.4, 0.6)
@@ -41,7 +38,7 @@ CLIP = (0.4, 0.6)
 N_FEATURES = {"VGG16": 512, "MobileNet": 1024}
 FROM_FILE = "MobileNet"
 AFTER_ENSEMBLE = ["train", "predict", "report"]
-STAGES = ["link", *(f"extract@{name}" for name in N_FEATURES), "ensemble", *AFTER_ENSEMBLE]
+STAGES = ["link", "networks", *(f"extract@{name}" for name in N_FEATURES), "ensemble", *AFTER_ENSEMBLE]
 PLOTS = [
     *(f"metrics/{split}/{name}.tsv" for split in ("train", "val") for name in ("loss", "accuracy")),
     *(f"sklearn/{name}.json" for name in ("roc", "calibration", "confusion_matrix")),
@@ -85,18 +82,14 @@ class Repository:
     def read(self, *names: Path) -> list[bytes]:
         return [(self.folder / name).read_bytes() for name in names]
 
-    @contextmanager
-    def params(self) -> Iterator[Any]:
-        """Give the values of params.yaml to change, and write them back."""
-        yaml = YAML()
-        path = self.folder / PARAMS_FILE
-        params = yaml.load(path.read_text(encoding="utf-8"))
-        yield params
-        with open(path, "w", encoding="utf-8") as file:
-            yaml.dump(params, file)
+    def change(self, change: Callable[[Any], object]) -> None:
+        """Change the values of params.yaml."""
+        change_params(self.folder / PARAMS_FILE, change)
 
 
 def save_random_weights(path: Path, seed: int) -> None:
+    import keras
+
     keras.utils.set_random_seed(seed)
     network = getattr(keras.applications, FROM_FILE)(weights=None, include_top=False, input_shape=(32, 32, 3))
     network.save_weights(path)
@@ -141,13 +134,15 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     pd.read_csv(sample_path).sample(frac=1, random_state=0).to_csv(sample_path, index=False)
     set_writable(repository.raw, False)
     save_random_weights(repository.weights, seed=1)
-    with repository.params() as params:
+
+    def change(params: Any) -> None:
         params["data"]["raw"] = str(repository.raw)
         params["backbones"] = {name: {"weights": "random", "input_size": 32} for name in N_FEATURES}
         params["backbones"][FROM_FILE]["weights"] = str(repository.weights)
         params["train"]["folds"] = N_FOLDS
         params["predict"]["clip"] = list(CLIP)
 
+    repository.change(change)
     repository.commit("Start")
     raw_before = state(repository.raw)
     assert ran(repository.dvc("repro")) == STAGES
@@ -229,25 +224,24 @@ def test_submission_follows_the_sample(repository: Repository) -> None:
 
 def test_metrics_and_plots(repository: Repository) -> None:
     metrics = json.loads((repository.folder / METRICS).read_text())
-    assert metrics.keys() >= {"val_log_loss", "val_accuracy", "val_auc", "n_train", "n_val"}
+    assert next(iter(metrics)) == "submission_log_loss"  # What experiments are compared by comes first.
+    assert metrics.keys() >= {"val_log_loss", "val_accuracy", "val_roc_auc", "n_train", "n_val"}
     assert metrics["n_val"] == N_TRAIN
     assert metrics["n_train"] == N_TRAIN - N_TRAIN // N_FOLDS
-    judged = pd.read_csv(repository.folder / JUDGED)
-    assert metrics["val_accuracy"] == pytest.approx((judged["predicted"] == judged["class"]).mean())
-    oof = pd.read_csv(repository.folder / OOF).set_index("id")["label"]
-    dog = judged.set_index("file")["class"] == "dog"
-    true_proba = oof.where(dog.reindex(oof.index), 1 - oof)
+    rows = pd.read_csv(repository.folder / "data/rows.csv", dtype=str).set_index("row")["target"]
+    with open_predictions(repository.folder / OOF) as found:
+        is_dog = (rows.loc[found.row] == "dog").to_numpy()
+        proba = found.values(np.arange(N_TRAIN))
+    true_proba = np.where(is_dog, proba[:, 1], proba[:, 0])
     assert metrics["val_log_loss"] == pytest.approx(-np.log(true_proba).mean(), rel=1e-4)
+    clipped = np.clip(proba[:, 1], *CLIP)
+    loss = -np.log(np.where(is_dog, clipped, 1 - clipped)).mean()
+    assert metrics["submission_log_loss"] == pytest.approx(loss, rel=1e-4)
     assert "data:image/jpeg" in (repository.folder / REPORT).read_text()
 
-    assert all((repository.folder / RESULTS / "plots" / name).stat().st_size for name in PLOTS)
+    assert all((repository.folder / TRAINING / "plots" / name).stat().st_size for name in PLOTS)
     shown = json.loads(repository.dvc("plots", "show", "--json"))
     assert not shown.get("errors")
-    assert shown["data"].keys() == {
-        "loss",
-        "accuracy",
-        *(str(RESULTS / "plots" / name) for name in PLOTS if not name.endswith(".tsv")),
-    }
     assert all(shown["data"].values())
 
 
@@ -257,57 +251,63 @@ def test_feature_file(name: str, repository: Repository) -> None:
     with h5py.File(repository.folder / FEATURES / f"{name}.h5") as file:
         assert {key: dataset.shape for key, dataset in file.items()} == {
             "train": (N_TRAIN, N_FEATURES[name]),
-            "label": (N_TRAIN,),
             "train_file": (N_TRAIN,),
             "test": (N_TEST, N_FEATURES[name]),
             "test_file": (N_TEST,),
-            "class_names": (2,),
         }
         assert file["train"].dtype == file["test"].dtype == np.float32
-        assert file["label"].dtype == np.int32
         for split in SPLITS:
             assert len(np.unique(file[split][:], axis=0)) == len(files[split])
-        text = {key: file[key].asstr()[:].tolist() for key in ("class_names", "train_file", "test_file")}
-        assert text["class_names"] == ["cat", "dog"]
-        assert sorted(text["train_file"]) == files["train"]
-        assert sorted(text["test_file"]) == files["test"]
-        classes = [text["class_names"][label] for label in file["label"]]
-        assert [file.split("/")[1].split(".")[0] for file in text["train_file"]] == classes
+            assert sorted(file[f"{split}_file"].asstr()[:]) == files[split]
+
+
+def test_a_corrected_label_runs_no_network(repository: Repository) -> None:
+    """The label stands in the name, as in `cat.0.jpg`: the same content under another name is not computed again."""
+    repository.dvc("repro")
+    features = repository.read(*(FEATURES / f"{name}.h5" for name in N_FEATURES))
+    source, target = repository.raw / "train/cat.1.jpg", repository.raw / "train/dog.100.jpg"
+    set_writable(repository.raw, True)
+    source.rename(target)
+    try:
+        output = repository.dvc("repro", "ensemble")
+        assert "Data and pipelines are up to date" not in output
+        assert not re.search(r"[1-9]\d* of \d+ pictures, .* a second", output.partition("extract@")[2]), output
+        renamed = repository.read(*(FEATURES / f"{name}.h5" for name in N_FEATURES))
+        assert [len(content) for content in renamed] == [len(content) for content in features]
+    finally:
+        target.rename(source)
+        set_writable(repository.raw, False)
 
 
 def test_unknown_key_is_named_and_the_submission_comes_back(repository: Repository) -> None:
     """A key outside every stage's own section: only the last stage can notice."""
     repository.dvc("repro")
     submission = repository.read(SUBMISSION)
-    with repository.params() as params:
-        params["sead"] = 3
+    repository.change(lambda params: params.update(sead=3))
     done = repository.run("dvc", "repro")
     assert done.returncode != 0
     assert ran(done.stdout) == ["predict"]  # The report comes after it.
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: params.yaml")]
     assert len(errors) == 1
     assert errors[0].startswith("ERROR: params.yaml: sead: unknown key")
-    with repository.params() as params:
-        del params["sead"]
+    repository.change(lambda params: params.pop("sead"))
     assert ran(repository.dvc("repro")) == []
     assert repository.read(SUBMISSION) == submission
 
 
 def test_new_seed_shuffles_anew_and_extracts_nothing(repository: Repository) -> None:
-    with repository.params() as params:
-        params["seed"] += 1
+    repository.change(lambda params: params.update(seed=params["seed"] + 1))
     with h5py.File(repository.folder / ENSEMBLE) as file:
-        files = file["train_file"][:].tolist()
+        files = file["train_row"][:].tolist()
     assert run_to_ensemble(repository) == ["ensemble"]
     with h5py.File(repository.folder / ENSEMBLE) as file:
-        assert file["train_file"][:].tolist() != files
-        assert sorted(file["train_file"][:]) == sorted(files)
+        assert file["train_row"][:].tolist() != files
+        assert sorted(file["train_row"][:]) == sorted(files)
 
 
 def test_backbone_removed(repository: Repository) -> None:
-    with repository.params() as params:
-        del params["backbones"]["VGG16"]
-    assert run_to_ensemble(repository) == ["ensemble"]
+    repository.change(lambda params: params["backbones"].pop("VGG16"))
+    assert run_to_ensemble(repository) == ["networks", "ensemble"]
     assert width_of_ensemble(repository) == N_FEATURES[FROM_FILE]
 
 
@@ -316,7 +316,7 @@ def test_other_weights_of_the_same_name(repository: Repository) -> None:
     untouched, changed = (repository.folder / FEATURES / f"{name}.h5" for name in N_FEATURES)
     before, features = untouched.stat(), changed.read_bytes()
     save_random_weights(repository.weights, seed=2)
-    assert run_to_ensemble(repository) == [f"extract@{FROM_FILE}", "ensemble"]
+    assert run_to_ensemble(repository) == ["networks", f"extract@{FROM_FILE}", "ensemble"]
     assert changed.read_bytes() != features
     assert (untouched.stat().st_ino, untouched.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -336,8 +336,7 @@ def test_new_dropout_runs_no_network_and_can_be_compared(repository: Repository)
     diff = json.loads(repository.dvc("metrics", "diff", "--json"))[str(METRICS)]["val_log_loss"]
     assert (diff["old"], diff["new"]) == (old["val_log_loss"], new["val_log_loss"])
 
-    with repository.params() as params:
-        params["train"]["dropout"] = 0.5
+    repository.change(lambda params: params["train"].update(dropout=0.5))
     output = repository.dvc("repro")
     assert ran(output) == []
     assert from_cache(output) == AFTER_ENSEMBLE
@@ -361,7 +360,7 @@ def test_queued_sweep_of_two_parameters_runs_no_network_and_can_be_blended(repos
     programs = [sys.executable, "-m", "tools.blend"]
     done = repository.run(*programs, *names, "workspace", "--to", "blend.csv")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^blend: log loss [\d.]+, clipped", done.stdout, re.MULTILINE)
+    assert re.search(r"^blend: .*log_loss", done.stdout, re.MULTILINE), done.stdout
     blended = pd.read_csv(repository.folder / "blend.csv")
     assert blended["id"].tolist() == pd.read_csv(repository.raw / SAMPLE.name)["id"].tolist()
     assert blended["label"].between(*CLIP).all()
@@ -375,7 +374,7 @@ def test_changed_picture_runs_everything(repository: Repository) -> None:
     picture = io.BytesIO()
     draw_animal("cat", np.random.default_rng(1)).save(picture, "jpeg")
     rewrite(repository.raw / "train/cat.0.jpg", picture.getvalue())
-    assert run_to_ensemble(repository) == [*STAGES[:3], "ensemble"]
+    assert run_to_ensemble(repository) == ["link", *(f"extract@{name}" for name in N_FEATURES), "ensemble"]
     assert links_are_whole(repository)
 
 
@@ -384,7 +383,7 @@ def test_forced_run_gives_the_same_bytes(repository: Repository) -> None:
     assert ran(repository.dvc("repro", "--force")) == STAGES
     committed = repository.run("git", "show", "HEAD:dvc.lock").stdout
     assert (repository.folder / "dvc.lock").read_text() == committed
-    assert len(list((repository.folder / MODELS).iterdir())) == N_FOLDS
+    assert len(list((repository.folder / MODELS).glob("fold_*"))) == N_FOLDS
 
 
 def test_backbone_added(repository: Repository) -> None:
@@ -392,13 +391,13 @@ def test_backbone_added(repository: Repository) -> None:
     repository.dvc("repro")
     entry = "{weights: random, input_size: 32}"
     output = repository.dvc("exp", "run", "--set-param", f"+backbones.MobileNetV2={entry}")
-    assert ran(output) == ["extract@MobileNetV2", "ensemble", *AFTER_ENSEMBLE]
+    assert ran(output) == ["networks", "extract@MobileNetV2", "ensemble", *AFTER_ENSEMBLE]
     assert width_of_ensemble(repository) == sum(N_FEATURES.values()) + 1280
 
 
 def test_only_networks_and_the_training_of_a_dense_head_import_tensorflow(repository: Repository) -> None:
     repository.dvc("repro")  # Another test may have left outputs of other inputs.
-    for stage in ("link", "ensemble", "predict", "report"):
+    for stage in ("check", "link", "networks", "ensemble", "predict", "report"):
         after = "sys.exit({'tensorflow', 'keras'} & {*sys.modules} or None)"
         code = f"import sys; from stages import {stage}; {stage}.main(); {after}"
         done = repository.run("python", "-c", code)

@@ -1,0 +1,253 @@
+"""Every form of competition from its files to the submission, stage by stage, with colours in place of a network.
+
+The pictures of a class have its colour, and the features are their mean colour: what a stage does is seen in a second.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from gap_ensemble.params import PARAMS_FILE
+from gap_ensemble.paths import FEATURES, METRICS, REPORT, SUBMISSION
+from gap_ensemble.storage.features import create_features
+from gap_ensemble.storage.hdf5 import atomic_hdf5, text_array
+from gap_ensemble.storage.manifest import whole_pictures
+from tools.workspace import change_params
+
+RunStage = Callable[..., str]
+
+RAW = Path("data/raw")
+COLOURS = {"red": (200, 40, 40), "green": (40, 180, 40), "blue": (40, 40, 200)}
+N_TRAIN, N_TEST = 20, 4  # of each colour
+
+
+@dataclass
+class Painted:
+    """Pictures of one colour each: names and colours of the training and of the test pictures."""
+
+    train: list[tuple[str, str]]
+    test: list[tuple[str, str]]
+
+
+def paint(name: str, *colours: str) -> None:
+    """Write a picture of the colours side by side, with noise."""
+    rng = np.random.default_rng(list(name.encode()))
+    stripes = np.array([COLOURS[colour] for colour in colours], float)[np.arange(12) * len(colours) // 12]
+    pixels = np.repeat(stripes[None], 12, axis=0) + rng.normal(0, 20, (12, 12, 3))
+    path = RAW / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=95)
+
+
+def one_colour_each() -> Painted:
+    """Paint `train/<name>.jpg` and `test/<name>.jpg`."""
+    colours = list(COLOURS)
+    train = [(f"a{i:03d}", colours[i % 3]) for i in range(3 * N_TRAIN)]
+    test = [(f"t{i:03d}", colours[i % 3]) for i in range(3 * N_TEST)]
+    for split, pairs in (("train", train), ("test", test)):
+        for name, colour in pairs:
+            paint(f"{split}/{name}.jpg", colour)
+    return Painted(train, test)
+
+
+def write_table(name: str, columns: dict[str, object]) -> None:
+    pd.DataFrame(columns).to_csv(RAW / name, index=False)
+
+
+def use_mean_colours() -> None:
+    """Write the feature file that extract would write, of mean colours."""
+    files = {split: whole_pictures(split)["file"].tolist() for split in ("train", "test")}
+    rows = {f"{split}_file": text_array(names) for split, names in files.items()}
+    with atomic_hdf5(FEATURES / "Colours.h5") as file:
+        create_features(file, 3, rows, {"backbone": "colours"})
+        for split, names in files.items():
+            for i, name in enumerate(names):
+                with Image.open(RAW / name) as picture:
+                    file[split][i] = np.asarray(picture.convert("RGB"), np.float32).mean(axis=(0, 1))
+
+
+@pytest.fixture
+def submission_of(project: Path, run_stage: RunStage) -> Callable[..., pd.DataFrame]:  # noqa: ARG001
+    """Return a function that runs link to report and returns the submission, every value as text."""
+
+    def submit(**changes: dict[str, Any]) -> pd.DataFrame:
+        def change(params: Any) -> None:
+            params["backbones"] = {"Colours": {"weights": "random"}}
+            params["ensemble"]["duplicates"] = None
+            params["train"] |= {"head": "logistic", "folds": 3}
+            for section, values in changes.items():
+                params[section] |= values
+
+        change_params(PARAMS_FILE, change)
+        run_stage("link")
+        use_mean_colours()
+        for stage in ("ensemble", "train", "predict", "report"):
+            run_stage(stage)
+        assert REPORT.stat().st_size
+        return pd.read_csv(SUBMISSION, dtype=str)
+
+    return submit
+
+
+Submit = Callable[..., pd.DataFrame]
+
+
+def metric() -> tuple[str, float]:
+    """Return name and value of the first metric: what experiments are compared by."""
+    name, value = next(iter(pd.read_json(METRICS, typ="series").items()))
+    return str(name), float(value)
+
+
+def ids_are_the_samples(submission: pd.DataFrame) -> bool:
+    sample = pd.read_csv(RAW / "sample_submission.csv", dtype=str)
+    return list(submission.columns) == list(sample.columns) and submission.iloc[:, 0].equals(sample.iloc[:, 0])
+
+
+def test_a_probability_a_class(submission_of: Submit) -> None:
+    painted = one_colour_each()
+    write_table("labels.csv", {"id": [n for n, _ in painted.train], "colour": [c for _, c in painted.train]})
+    names = [name for name, _ in reversed(painted.test)]
+    write_table("sample_submission.csv", {"id": names, "red": 0.3, "green": 0.3, "blue": 0.3})
+    submission = submission_of()
+    assert ids_are_the_samples(submission)
+    values = submission.set_index("id").astype(float)
+    assert values.sum(axis=1).to_numpy() == pytest.approx(1)
+    assert values.idxmax(axis=1).to_dict() == dict(painted.test)
+    assert metric()[0] == "submission_log_loss"
+
+
+def test_the_name_of_a_class(submission_of: Submit) -> None:
+    painted = one_colour_each()
+    write_table("labels.csv", {"id": [n for n, _ in painted.train], "colour": [c for _, c in painted.train]})
+    write_table("sample_submission.csv", {"id": [name for name, _ in painted.test], "colour": "red"})
+    submission = submission_of()
+    assert ids_are_the_samples(submission)
+    assert dict(submission.itertuples(index=False)) == dict(painted.test)
+    assert metric() == ("submission_accuracy", 1)
+
+
+def test_guesses(submission_of: Submit) -> None:
+    painted = one_colour_each()
+    write_table("train.csv", {"Image": [f"{n}.jpg" for n, _ in painted.train], "Id": [c for _, c in painted.train]})
+    names = [f"{name}.jpg" for name, _ in painted.test]
+    write_table("sample_submission.csv", {"Image": names, "Id": "red blue green"})
+    submission = submission_of()
+    assert ids_are_the_samples(submission)
+    assert {len(set(said.split())) for said in submission["Id"]} == {3}
+    assert [said.split()[0] for said in submission["Id"]] == [colour for _, colour in painted.test]
+    assert metric() == ("submission_map_at_3", 1)
+
+
+def paint_mixtures() -> tuple[dict[str, str], dict[str, str]]:
+    """Paint pictures of one colour or two; return the labels of the training and of the test pictures."""
+    mixtures = ["red", "green", "blue", "red green", "green blue"]
+    train = {f"a{i:03d}.jpg": mixtures[i % 5] for i in range(100)}
+    test = {f"t{i:03d}.jpg": mixtures[i % 5] for i in range(20)}
+    for split, labels in (("train", train), ("test", test)):
+        for name, colours in labels.items():
+            paint(f"{split}_images/{name}", *colours.split())
+    return train, test
+
+
+def test_several_labels_in_one_field(submission_of: Submit) -> None:
+    train, test = paint_mixtures()
+    write_table("train.csv", {"image": list(train), "labels": list(train.values())})
+    write_table("sample_submission.csv", {"image": list(test), "labels": "red"})
+    submission = submission_of()
+    assert ids_are_the_samples(submission)
+    said = {name: set(labels.split()) for name, labels in submission.itertuples(index=False)}
+    assert np.mean([said[name] == set(labels.split()) for name, labels in test.items()]) > 0.9
+    name, value = metric()
+    assert name.startswith("submission_f1")
+    assert value > 0.9
+
+
+def test_several_labels_in_columns(submission_of: Submit) -> None:
+    train, test = paint_mixtures()
+    names = ["red", "green", "blue"]
+    one_hot = {name: [int(name in labels.split()) for labels in train.values()] for name in names}
+    write_table("train.csv", {"image": list(train), **one_hot})
+    write_table("sample_submission.csv", {"image": list(test), **dict.fromkeys(names, 0.5)})
+    submission = submission_of(data={"metric": "roc_auc"})
+    assert ids_are_the_samples(submission)
+    values = submission.set_index("image").astype(float)
+    truth = np.array([[name in labels.split() for name in names] for labels in test.values()])
+    assert ((values.to_numpy() > 0.5) == truth).mean() > 0.9
+    assert metric()[1] > 0.95
+
+
+def test_grades(submission_of: Submit) -> None:
+    rng = np.random.default_rng(0)
+    grades = {f"a{i:03d}": int(rng.integers(0, 4)) for i in range(160)}
+    tests = {f"t{i:03d}": int(rng.integers(0, 4)) for i in range(40)}
+    for split, table in (("train", grades), ("test", tests)):
+        for name, grade in table.items():
+            path = RAW / f"{split}_images/{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.full((8, 8, 3), 40 + 50 * grade) + rng.normal(0, 20, 3)
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    write_table("train.csv", {"id_code": list(grades), "diagnosis": list(grades.values())})
+    write_table("sample_submission.csv", {"id_code": list(tests), "diagnosis": 0})
+    submission = submission_of(data={"task": "grades", "metric": "quadratic_kappa"})
+    assert ids_are_the_samples(submission)
+    assert set(submission["diagnosis"]) <= {"0", "1", "2", "3"}
+    assert np.abs(submission["diagnosis"].astype(int) - list(tests.values())).mean() < 0.5
+    name, value = metric()
+    assert name == "submission_quadratic_kappa"
+    assert value > 0.8
+
+
+def test_numbers(submission_of: Submit) -> None:
+    rng = np.random.default_rng(0)
+    scores = {f"a{i:03d}": round(float(rng.uniform(1, 100)), 2) for i in range(120)}
+    tests = {f"t{i:03d}": round(float(rng.uniform(1, 100)), 2) for i in range(30)}
+    for split, table in (("train", scores), ("test", tests)):
+        for name, score in table.items():
+            path = RAW / f"{split}/{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.full((8, 8, 3), 50 + 1.5 * score) + rng.normal(0, 5, (8, 8, 3))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    write_table("train.csv", {"Id": list(scores), "Pawpularity": list(scores.values())})
+    write_table("sample_submission.csv", {"Id": list(tests), "Pawpularity": 37.5})
+    submission = submission_of(train={"head": "ridge"})
+    assert ids_are_the_samples(submission)
+    error = submission["Pawpularity"].astype(float) - list(tests.values())
+    assert np.sqrt(np.mean(error**2)) < 8
+    name, value = metric()
+    assert name == "submission_rmse"
+    assert value < 8
+
+
+def test_several_pictures_a_row_and_groups(submission_of: Submit) -> None:
+    """Two eyes a patient: features are pooled, and the folds keep what the table says belongs together."""
+    painted = one_colour_each()
+    write_table(
+        "train.csv",
+        {
+            "image": [f"{n}.jpg" for n, _ in painted.train],
+            "label": [c for _, c in painted.train],
+            "patient": [f"p{i // 6}" for i in range(len(painted.train))],
+        },
+    )
+    write_table("sample_submission.csv", {"image": [f"{n}.jpg" for n, _ in painted.test], "label": "red"})
+    submission = submission_of(data={"groups": "patient", "labels": "train.csv:label"})
+    assert submission["label"].tolist() == [colour for _, colour in painted.test]
+    rows = pd.read_csv("data/rows.csv", dtype=str, keep_default_na=False)
+    assert rows["group"][rows["split"] == "train"].nunique() == 10
+
+
+def test_no_test_pictures_yet(submission_of: Submit) -> None:
+    painted = one_colour_each()
+    write_table("labels.csv", {"id": [n for n, _ in painted.train], "colour": [c for _, c in painted.train]})
+    names = [name for name, _ in painted.test]
+    write_table("sample_submission.csv", {"id": names, "red": 0.3, "green": 0.3, "blue": 0.3})
+    for name in names:
+        (RAW / f"test/{name}.jpg").unlink()
+    submission_of()
+    assert metric()[0] == "submission_log_loss"
