@@ -4,8 +4,9 @@
       Xception: {weights: imagenet}
       Quarter: {backbone: MobileNet, weights: imagenet, arguments: {alpha: 0.25}}
 
-No network is listed by hand. The input size is that of the published classifier, and the preprocessing is the
-`preprocess_input` of the module that defines the network.
+No network of Keras is listed by hand. The input size is that of the published classifier, and the preprocessing is the
+`preprocess_input` of the module that defines the network. Networks of this project (`small_convnet.py`,
+`efficientnet_lite.py`) have builders with the same signature.
 """
 
 import contextlib
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from gap_ensemble.messages.errors import UserError, one_line
-from gap_ensemble.networks.keras_network import KerasNetwork, read_fine_tuned_on
+from gap_ensemble.networks import efficientnet_lite, small_convnet
+from gap_ensemble.networks.keras_network import KerasNetwork, read_fine_tuned_on, read_input_size
 from gap_ensemble.networks.keras_setup import keras, weights_folder
 from gap_ensemble.networks.network import digest_of
 from gap_ensemble.networks.weights_files import find_file, load_file
@@ -45,9 +47,12 @@ BUILT_FOR_IMAGENET = "keras.src.applications.efficientnet"
 
 POOLINGS = ("avg", "max", "flatten")
 
+# By their names: the builder, and the input size.
+BUILDERS: dict[str, tuple[Callable[..., Any], int]] = {**small_convnet.BUILDERS, **efficientnet_lite.BUILDERS}
+
 
 class Application(KerasNetwork):
-    """A network of `keras.applications`.
+    """A network of `keras.applications`, or one of this project's own.
 
     Parameters
     ----------
@@ -60,15 +65,30 @@ class Application(KerasNetwork):
     def __init__(self, key: str, entry: Backbone, name: str):
         super().__init__(key, entry)
         self.builder = self._find_builder(name)
-        self.title = self.builder.__name__
+        self.title = name
+        if name in BUILDERS and entry.weights == "imagenet":
+            raise UserError(
+                f"params.yaml: {key}.weights: found imagenet, of which {name} has none; accepted: random, or a file of "
+                "its own weights"
+            )
+        if name in BUILDERS:
+            self.modules = frozenset({self.builder.__module__})
         self.pooling = self._find_pooling()
         self._check_arguments()
-        self.input_size = entry.input_size or self._published_size()
         self.weights_file: Path | None = None
+        size_of_file = None
         if entry.weights not in ("imagenet", "random"):
             accepted = f"imagenet, random, or a file of {self.title}'s weights (.weights.h5 or .h5, without top)"
             self.weights_file = find_file(f"{key}.weights", str(entry.weights), accepted)
             self.fine_tuned_on = read_fine_tuned_on(self.weights_file)
+            size_of_file = read_input_size(self.weights_file)
+        # A network that was fine-tuned on small pictures gives poor features of large ones.
+        self.input_size = entry.input_size or size_of_file or self._published_size()
+        if size_of_file not in (None, self.input_size):
+            print(
+                f"WARNING: {key}.input_size: found {self.input_size}; {self.weights_file} was fine-tuned with pictures "
+                f"of {size_of_file} pixels: leave input_size out, or set that"
+            )
 
     def preprocess(self, pixels: Any) -> Any:
         """Turn pixels from 0 to 255 (float32) into what the network was trained on."""
@@ -82,11 +102,12 @@ class Application(KerasNetwork):
     def _find_builder(self, name: str) -> Callable[..., Any]:
         """Find the function that builds the network."""
         known = {key: getattr(keras.applications, key) for key in dir(keras.applications) if key[0].isupper()}
+        known |= {key: builder for key, (builder, _) in BUILDERS.items()}
         if name in known:
             return known[name]
-        by_lower = {key.lower(): key for key in [*known, "SmallConvNet"]}
+        by_lower = {key.lower(): key for key in known}
         near = [by_lower[key] for key in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
-        hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known)}, SmallConvNet"
+        hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known)}"
         raise UserError(
             f"params.yaml: {self.key}: unknown network {name!r}; accepted: any name in keras.applications ({hint}); "
             "rename the entry, or name its network with `backbone:`"
@@ -112,6 +133,8 @@ class Application(KerasNetwork):
 
     def _published_size(self) -> int:
         """Return the input size of the network's published classifier, in pixels."""
+        if self.title in BUILDERS:
+            return BUILDERS[self.title][1]
         # A builder asks for it before it builds anything.
         if "obtain_input_shape" not in inspect.getsource(sys.modules[self.builder.__module__]):
             return SIZE_OF_ANY

@@ -13,8 +13,9 @@ from gap_ensemble.networks.keras_setup import keras
 from gap_ensemble.networks.network import Network
 from gap_ensemble.storage.files import atomic_path, require_room
 
-# What a fine-tuned network's weights file calls the MD5 of its training pictures, beside the weights.
+# What a fine-tuned network's weights file holds beside the weights: the MD5 of its training pictures, and their size.
 FINE_TUNED_ON = "seen"
+INPUT_SIZE = "input_size"
 
 
 class KerasNetwork(Network):
@@ -47,9 +48,7 @@ class KerasNetwork(Network):
     @cached_property
     def base(self) -> Any:
         """The network as its weights file knows it."""
-        policy = keras.config.dtype_policy()
-        keras.utils.clear_session()  # Layers without names of their own are counted, and from one.
-        keras.config.set_dtype_policy(policy)
+        keras.src.utils.naming.reset_uids()  # Layers without names of their own are counted, and from one.
         return self._build()
 
     @cached_property
@@ -74,11 +73,15 @@ class KerasNetwork(Network):
         -------
         tensor of shape (n, n_features), float32
         """
+        import tensorflow as tf
+
+        with tf.init_scope():  # It may be built now, and then not as a part of the caller's graph.
+            model = self.model
         prepared = self.preprocess(keras.ops.cast(pixels, "float32"))
-        return keras.ops.cast(self.model(prepared, training=False), "float32")
+        return keras.ops.cast(model(prepared, training=False), "float32")
 
     def save_weights(self, path: Path, fine_tuned_on: set[str]) -> None:
-        """Write the weights, and the MD5 of every picture whose label they know.
+        """Write the weights, the MD5 of every picture whose label they know, and the size of the pictures.
 
         Parameters
         ----------
@@ -97,6 +100,7 @@ class KerasNetwork(Network):
                 with_suffix.unlink(missing_ok=True)
             with h5py.File(partial, "a") as file:
                 file[FINE_TUNED_ON] = np.array(sorted(fine_tuned_on), "S32")
+                file.attrs[INPUT_SIZE] = self.input_size
 
 
 def read_fine_tuned_on(path: Path) -> frozenset[str]:
@@ -105,3 +109,11 @@ def read_fine_tuned_on(path: Path) -> frozenset[str]:
         if FINE_TUNED_ON in file:
             return frozenset(value.decode() for value in file[FINE_TUNED_ON][:])
     return frozenset()
+
+
+def read_input_size(path: Path) -> int | None:
+    """Return the size of the pictures for which a weights file was fine-tuned; None, unless `save_weights` wrote it."""
+    with contextlib.suppress(OSError), h5py.File(path) as file:
+        if INPUT_SIZE in file.attrs:
+            return int(file.attrs[INPUT_SIZE])
+    return None

@@ -7,7 +7,7 @@
 | source | module | weights |
 | --- | --- | --- |
 | `keras.applications` by its name | `applications.py` | imagenet, random, or a file |
-| `SmallConvNet` | `small_convnet.py` | random, or a file |
+| `SmallConvNet`, `EfficientNetLite0` to `4` | `small_convnet.py`, `efficientnet_lite.py` | random, or a file |
 | a preset of KerasHub | `presets.py` | a folder, or a name where there is a connection |
 | an ONNX file | `onnx_file.py` | in the file |
 
@@ -61,6 +61,8 @@ class Network(ABC):
     fine_tuned_on: frozenset[str] = frozenset()
     # Libraries whose version may change features, by the names of their distributions.
     libraries: tuple[str, ...] = ()
+    # Modules whose code may change features, beside that of the class.
+    modules: frozenset[str] = frozenset()
 
     def __init__(self, key: str, entry: Backbone):
         self.key, self.entry = key, entry
@@ -86,6 +88,7 @@ class Network(ABC):
             64 hexadecimal digits.
         """
         modules = {cls.__module__ for cls in type(self).__mro__ if cls.__module__.startswith("gap_ensemble.")}
+        modules |= self.modules
         code = [inspect.getsource(sys.modules[name]) for name in sorted(modules)]
         versions = {name: _version(name) for name in self.libraries}
         return hashlib.sha256(repr([self._identity(), versions, code]).encode()).hexdigest()
@@ -119,10 +122,7 @@ def open_network(name: str, entry: Backbone, section: str = "backbones") -> Netw
 
         return PresetNetwork(key, entry)
     from gap_ensemble.networks.applications import Application
-    from gap_ensemble.networks.small_convnet import SmallConvNetwork
 
-    if (entry.backbone or name) == SmallConvNetwork.title:
-        return SmallConvNetwork(key, entry)
     return Application(key, entry, entry.backbone or name)
 
 

@@ -158,14 +158,14 @@ class OnnxNetwork(Network):
                 f"{listed(names, 20)}"
             )
         copy = model.clone()
-        return openvino.Model([copy.outputs[names.index(wanted)]], copy.get_parameters(), model.friendly_name)
+        return openvino.Model([copy.get_results()[names.index(wanted)]], copy.get_parameters(), model.friendly_name)
 
     def _pooled(self, model: Any) -> Any:
         """Return the model with the entry's pooling behind it, and float32 features of shape (n, n_features)."""
         import openvino
         from openvino import opset13 as ops
 
-        output = model.output(0)
+        output = model.get_results()[0].input_value(0)  # What the network computed, before it was called a result.
         node = ops.convert(output, "f32") if output.get_element_type() != openvino.Type.f32 else output
         shape = output.get_partial_shape()
         rank = shape.rank.get_length() if shape.rank.is_static else 0

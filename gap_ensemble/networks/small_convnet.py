@@ -8,37 +8,13 @@ After F. Chollet, "Building powerful image classification models using very litt
 pictures of 32 to 150 pixels. Its builder has the signature of the builders of `keras.applications`.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-from gap_ensemble.messages.errors import UserError
-from gap_ensemble.networks.applications import Application
 from gap_ensemble.networks.keras_setup import keras
-from gap_ensemble.params import Backbone
-
-
-class SmallConvNetwork(Application):
-    """The small network as a backbone."""
-
-    title = "SmallConvNet"
-
-    def __init__(self, key: str, entry: Backbone):
-        if entry.weights == "imagenet":
-            raise UserError(
-                f"params.yaml: {key}.weights: found imagenet, of which {self.title} has none; accepted: random, or a "
-                "file of its own weights"
-            )
-        super().__init__(key, entry, self.title)
-
-    def _find_builder(self, name: str) -> Callable[..., Any]:  # noqa: ARG002 - there is one
-        return SmallConvNet
-
-    def _published_size(self) -> int:
-        return 150
 
 
 def SmallConvNet(  # noqa: N802 - named as in keras.applications
-    weights: str | None = None,
+    weights: str | None = None,  # noqa: ARG001 - always None: there are no weights to download
     include_top: bool = True,
     pooling: str | None = None,
     input_shape: tuple[int, int, int] = (150, 150, 3),
@@ -49,10 +25,8 @@ def SmallConvNet(  # noqa: N802 - named as in keras.applications
     Raises
     ------
     ValueError
-        If it is asked for weights, of which none are published, or the pictures are too small to pool three times.
+        If the pictures are too small to pool three times.
     """
-    if weights is not None:
-        raise ValueError("SmallConvNet has no published weights")
     if min(input_shape[:2]) < 8:
         raise ValueError("Input size must be at least 8x8")
     inputs = outputs = keras.Input(input_shape)
@@ -67,6 +41,9 @@ def SmallConvNet(  # noqa: N802 - named as in keras.applications
     if include_top:
         outputs = keras.layers.Dense(classes, activation="softmax", name="predictions")(outputs)
     return keras.Model(inputs, outputs, name="small_convnet")
+
+
+BUILDERS = {"SmallConvNet": (SmallConvNet, 150)}
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:  # noqa: ARG001 - as in keras.applications
