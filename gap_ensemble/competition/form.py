@@ -14,6 +14,8 @@ from gap_ensemble.params import Data
 
 # Metrics that are computed on decisions, not on probabilities.
 DECISIONS = re.compile(r"accuracy|balanced_accuracy|f[12]_\w+|quadratic_kappa")
+# What stands in a field without a value.
+EMPTY = {"nan", "none", "null", "na", "n/a"}
 # Metrics that each kind of task may have.
 METRICS_OF = {
     "classes": r"log_loss|accuracy|balanced_accuracy|roc_auc|f[12]_\w+|map_at_\d+|top_\d+_error|gap|quadratic_kappa",
@@ -132,7 +134,8 @@ def _numbers(case: _Case) -> tuple[Submission, list[str]]:
 
 def _classes(case: _Case) -> tuple[Submission, list[str]]:
     path, sample, target, data, empty = case.path, case.sample, case.target, case.data, case.empty
-    names, values, column = set(target.names), set(sample.values), sample.columns[0]
+    names, column = set(target.names), sample.columns[0]
+    values = {value for value in sample.values if value in names or value.casefold() not in EMPTY}
     positive = data.positive_class if isinstance(data.positive_class, str) else None
     metric = "" if data.metric == "auto" else data.metric
     guesses = re.fullmatch(r"map_at_(\d+)|top_(\d+)_error", metric)
@@ -163,7 +166,7 @@ def _classes(case: _Case) -> tuple[Submission, list[str]]:
     alike = all(value.lstrip("-").isdigit() for value in odd) and all(name.lstrip("-").isdigit() for name in names)
     once = len(values) == 1 and not is_number(odd[0], -float("inf")) and " " not in odd[0]
     some = bool(values & names) and not any(is_number(value, -float("inf")) or " " in value for value in odd)
-    if len(names) > 2 and (alike or once or some):
+    if once or some or (alike and len(names) > 2):
         n = int(guesses[1] or guesses[2]) if guesses else 1
         form = replace(empty, form="guesses", n_guesses=n) if guesses else empty
         return form, _placeholders(path, column, odd, target)

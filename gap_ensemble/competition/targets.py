@@ -89,8 +89,8 @@ def prefix_target(files: list[str]) -> Target:
     return _class_target("prefix", {file: composed(match["class"]) for file, match in matches if match})
 
 
-def folder_target(tree: Tree, splits: Splits, classes: set[str]) -> Target:
-    """Read the class from the first folder below the one that holds all pictures.
+def folder_target(tree: Tree, splits: Splits, sample: Sample | None) -> Target:
+    """Read the class from the first folder below the one that holds all pictures, or from the last if that fits better.
 
     Parameters
     ----------
@@ -98,9 +98,17 @@ def folder_target(tree: Tree, splits: Splits, classes: set[str]) -> Target:
         To find empty class folders.
     splits : Splits
         The training pictures, and their folders: of several, each has class folders of its own.
-    classes : set of str
-        What the sample submission calls classes: `additional_Type_1_v2` holds more of `Type_1`.
+    sample : Sample or None
+        Says what classes are called: `additional_Type_1_v2` holds more of `Type_1`.
     """
+    classes = set(sample.columns) | set(sample.values) if sample else set()
+    first = _target_of_folders(tree, splits, classes, 0)
+    # Patients that hold class folders: 8863/0/8863_x.png.
+    last = _target_of_folders(tree, splits, classes, -1)
+    return last if fit(last, sample) > fit(first, sample) else first
+
+
+def _target_of_folders(tree: Tree, splits: Splits, classes: set[str], level: int) -> Target:
     files, folders = splits.train, splits.train_folders
     bases = folders if len(folders) > 1 else [_base(files, folders)]
     class_of = {}
@@ -112,10 +120,10 @@ def folder_target(tree: Tree, splits: Splits, classes: set[str]) -> Target:
             parts = [own]
         # `0/3/f/03fa….jpg`: folders that only spread a million files.
         if parts and not (len(parts) > 1 and name.startswith("".join(parts))):
-            class_of[file] = composed(parts[0].strip())
+            class_of[file] = composed(parts[level].strip())
     name_of = {name: _class_of_folder(name, classes) for name in set(class_of.values())}
     target = _class_target("folders", {file: name_of[name] for file, name in class_of.items()})
-    for folder in tree.folders if class_of and bases != [""] else []:
+    for folder in tree.folders if class_of and bases != [""] and level == 0 else []:
         base, _, name = folder.rpartition("/")
         if base in bases and _class_of_folder(composed(name.strip()), classes) not in target.names:
             target.problems.append(f"{tree.raw / folder}: a class without pictures; fill the folder or remove it")
@@ -160,6 +168,9 @@ def table_targets(raw: Path, rows: Rows, sample: Sample | None, data: Data, colu
     if not column and len(shown) > 1:
         return [_wide(raw, rows, shown, data)]
     columns = [column] if column else [name for name in table.columns if name not in rows.id_columns]
+    marks = [name for name in columns if set(table[name].unique()) <= {"0", "1", "0.0", "1.0"}]
+    if not column and len(marks) > 1 and sample and _tokens(sample, " ") & set(marks):
+        return [_wide(raw, rows, {name: name for name in marks}, data)]  # The sample calls a column: its name is meant.
     if rows.file.label_columns is not None and not column:
         columns = [name for name in columns if name in rows.file.label_columns]
     targets = []

@@ -58,7 +58,7 @@ def read_training_rows(reading: Reading) -> tuple[Target, list[Rows]]:
     every = [pair for pair in (_locate_labels(reading, file, pictures) for file in tables) if pair is not None]
     located = _concatenate([pair for pair in every if pair[0].file.label_columns != []])
     sample = reading.sample
-    by_path = {"folders": folder_target(reading.tree, reading.splits, _shown(sample)), "prefix": prefix_target(files)}
+    by_path = {"folders": folder_target(reading.tree, reading.splits, sample), "prefix": prefix_target(files)}
     if data.labels in by_path:
         target = by_path[data.labels]
     else:
@@ -78,10 +78,6 @@ def read_training_rows(reading: Reading) -> tuple[Target, list[Rows]]:
     reading.read |= set(chosen.name.split(" and ")) if chosen else set()
     first = sorted([*located, *every], key=lambda pair: pair[0].file is not chosen)
     return _rename(_merge(target, data), sample), [single for _, single in first]
-
-
-def _shown(sample: Sample | None) -> set[str]:
-    return set(sample.columns) | set(sample.values) if sample else set()
 
 
 def _locate_labels(reading: Reading, file: TableFile, pictures: Pictures) -> tuple[Rows, Rows] | None:

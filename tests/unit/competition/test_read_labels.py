@@ -400,3 +400,22 @@ def test_files_that_were_found_are_read_again(tmp_path: Path, monkeypatch: pytes
     assert read_competition() == result.competition
     assert read_rows().to_dict() == result.rows.to_dict()
     assert SAMPLE.read_text(encoding="utf-8").startswith('id,Fat Hen,"a, b",猫,x,y\n01,')
+
+
+def test_class_folders_below_folders_of_patients(tmp_path: Path) -> None:
+    files = [f"train/{8863 + p}/{k}/{8863 + p}_x{i}.png" for p in range(4) for k in (0, 1) for i in range(2)]
+
+    result = found(tmp_path, [*files, "test/9.png"], {"sample_submission.csv": "id,label\n9,0.5\n"})
+
+    assert result.task.names == ["0", "1"]
+    assert target_of_files(result)["train/8864/1/8864_x0.png"] == "1"
+
+
+def test_a_column_a_class_where_the_sample_asks_for_the_class(tmp_path: Path) -> None:
+    files = [f"train/p{i}.jpg" for i in range(6)]
+    table = "id,a,b,c\n" + "".join(f"p{i},{int(i % 3 == 0)},{int(i % 3 == 1)},{int(i % 3 == 2)}\n" for i in range(6))
+
+    result = found(tmp_path, [*files, "test/z.jpg"], {"t.csv": table, "sample_submission.csv": "id,label\nz,a\n"})
+
+    assert (result.task.kind, result.task.names, result.task.metric) == ("classes", ["a", "b", "c"], "accuracy")
+    assert target_of_files(result)["train/p4.jpg"] == "b"
