@@ -60,4 +60,5 @@ def _one_hot(name: str, train: pd.Series, test: pd.Series) -> tuple[np.ndarray, 
             f"params.yaml: data.columns: {name.removeprefix(FEATURE)!r} holds {len(values):,} different words; "
             f"accepted: columns of numbers, or of at most {MAX_VALUES} words; leave it out"
         )
-    return tuple((rows.to_numpy()[:, None] == np.array(values, object)).astype(np.float64) for rows in (train, test))  # type: ignore[return-value]
+    columns = np.array(values, object)
+    return (train.to_numpy()[:, None] == columns).astype(float), (test.to_numpy()[:, None] == columns).astype(float)

@@ -332,28 +332,18 @@ class Thresholds:
             at_least_one=bool(truth.any(axis=1).all()),
         )
 
-        def with_thresholds(thresholds: np.ndarray) -> Self:
-            return replace(fitted, thresholds=thresholds)
+        def loss(thresholds: np.ndarray) -> float:
+            return self.metric.loss(y, replace(fitted, thresholds=thresholds).apply(values))
 
-        def loss(candidate: Self) -> float:
-            return candidate.metric.loss(y, candidate.apply(values))
-
-        best = min((with_thresholds(np.full(n_labels, t)) for t in THRESHOLDS), key=loss)
-        if n_labels > MAX_THRESHOLDS:
-            return best
+        best = min((np.full(n_labels, t) for t in THRESHOLDS), key=loss)
         least = loss(best)
-        for _ in range(2):
-            before = least
-            for label in range(n_labels):
-                assert best.thresholds is not None
-                candidates = np.repeat(best.thresholds[None], len(THRESHOLDS), axis=0)
-                candidates[:, label] = THRESHOLDS
-                candidate = min((with_thresholds(row) for row in candidates), key=loss)
-                if (found := loss(candidate)) < least:
-                    best, least = candidate, found
-            if least == before:
-                break
-        return best
+        for label in [*range(n_labels)] * 2 if n_labels <= MAX_THRESHOLDS else ():
+            candidates = np.repeat(best[None], len(THRESHOLDS), axis=0)
+            candidates[:, label] = THRESHOLDS
+            candidate = min(candidates, key=loss)
+            if (found := loss(candidate)) < least:
+                best, least = candidate, found
+        return replace(fitted, thresholds=best)
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Return which labels every sample has, shape (n_samples, n_labels), bool."""

@@ -169,8 +169,8 @@ def f_score(beta: int, average: str) -> Score:
             return float(_f_of_counts(hits, true, found, beta)[present].mean())
         truth, said = y == 1, as_labels(submitted)
         axis = {"samples": 1, "macro": 0, "micro": None}[average]
-        counts = (array.sum(axis=axis) for array in (truth & said, truth, said))
-        return float(np.mean(_f_of_counts(*counts, beta)))
+        hits, true, found = (array.sum(axis=axis) for array in (truth & said, truth, said))
+        return float(np.mean(_f_of_counts(hits, true, found, beta)))
 
     return score
 

@@ -36,7 +36,8 @@ def imported(path: Path) -> set[Path]:
 
 def closure(path: Path) -> set[Path]:
     """Return all files of this repository that a module imports, also through others."""
-    found, left = set(), [path]
+    found: set[Path] = set()
+    left = [path]
     while left:
         for file in imported(left.pop()) - found:
             found.add(file)
