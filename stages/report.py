@@ -1,4 +1,4 @@
-"""Write a page to look at: the scores, the curves, and the mistakes.
+"""Write a page to look at: the scores, the curves, the mistakes, and a map of the training rows.
 
     python -m stages.report        # or: dvc repro report; then open results/report.html
 
@@ -11,8 +11,10 @@ from gap_ensemble.competition.found import read_competition, read_rows
 from gap_ensemble.images.grey import read_grey_scale
 from gap_ensemble.messages.errors import run
 from gap_ensemble.params import load_params
-from gap_ensemble.paths import OOF, REPORT
-from gap_ensemble.reporting.page import ReportData, page
+from gap_ensemble.paths import ENSEMBLE, OOF, REPORT
+from gap_ensemble.reporting.data import Pictures, ReportData
+from gap_ensemble.reporting.page import page
+from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.files import write_text
 from gap_ensemble.storage.manifest import read_manifest
 from gap_ensemble.storage.predictions import open_predictions
@@ -25,10 +27,10 @@ def main() -> None:
     params = load_params()
     task, rows = task_of(read_competition()), read_rows()
     train = rows[rows["split"] == "train"].set_index("row", drop=False)
-    with open_predictions(OOF) as predictions:
+    pictures = Pictures(Path(params.data.raw), read_grey_scale(), read_manifest())
+    with open_predictions(OOF) as predictions, open_features(ENSEMBLE, named="row") as features:
         evaluation = Evaluation(task, predictions, task.encode(train.loc[predictions.row]))
-        data = ReportData(Path(params.data.raw), read_grey_scale(), read_manifest(), evaluation)
-        write_text(REPORT, page(data))
+        write_text(REPORT, page(ReportData(pictures, evaluation, task.decision(params.predict)), features))
     print(f"{REPORT}: {REPORT.stat().st_size / 1e6:.1f} MB")
 
 

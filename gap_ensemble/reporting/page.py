@@ -1,130 +1,129 @@
-"""The parts of the report, and the page that they make."""
+"""The report: its parts, from the scores to the map, and the page that they make (page.html, page.css, page.js)."""
 
-import base64
 import html
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+import re
+from collections.abc import Callable
 from pathlib import Path
+from string import Template
 
+import h5py
 import numpy as np
 import pandas as pd
-from cleanlab.filter import find_label_issues
 
-from gap_ensemble.images.grey import Scale
 from gap_ensemble.paths import GROUPS, METRICS, OVERVIEW
-from gap_ensemble.reporting.thumbnails import thumbnail
-from gap_ensemble.tasks.evaluate import Evaluation
+from gap_ensemble.reporting.data import ReportData
+from gap_ensemble.reporting.embedding import chosen_rows, embedding
+from gap_ensemble.reporting.markup import Figure, Section, figures, image, table
+from gap_ensemble.reporting.of_classes import ClassesView, GradesView
+from gap_ensemble.reporting.of_labels import LabelsView
+from gap_ensemble.reporting.of_numbers import NumbersView
+from gap_ensemble.reporting.thumbnails import SIZE
+from gap_ensemble.reporting.view import View
+from gap_ensemble.storage.hdf5 import texts
 
 N_SHOWN = 24
-MAX_CLASS_ROWS = 100
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2em auto; padding: 0 1em; color: #222 }
-h1, h2 { font-weight: 600 } h2 { margin-top: 2em; border-bottom: 1px solid #ddd }
-table { border-collapse: collapse } td, th { padding: .25em .9em; text-align: right; border-bottom: 1px solid #eee }
-th:first-child, td:first-child { text-align: left }
-.pictures { display: flex; flex-wrap: wrap; gap: 14px } figure { margin: 0; width: 160px }
-figcaption { font-size: 12px; overflow-wrap: anywhere; line-height: 1.35 } img { max-width: 100% }
-.group { border: 1px solid #ddd; border-radius: 6px; padding: 8px }
-"""
+# Shown only while a filter is on: so many rows, an equal number of every class.
+N_EXTRA = 240
+MAX_EXTRA_OF_GROUP = 12
+HERE = Path(__file__).parent
 
 
-@dataclass
-class ReportData:
-    """What the report is made of.
+VIEWS: dict[str, Callable[[ReportData], View]] = {
+    "classes": ClassesView,
+    "grades": GradesView,
+    "labels": LabelsView,
+    "numbers": NumbersView,
+}
 
-    Attributes
+
+def page(data: ReportData, features: h5py.File) -> str:
+    """Return the page as HTML.
+
+    Parameters
     ----------
-    raw : Path
-        The folder from which files are seen.
-    grey_scale : Scale or None
-    manifest : DataFrame
-    evaluation : Evaluation
-        Out-of-fold predictions and the truth.
+    data : ReportData
+    features : h5py.File
+        `features/ensemble.h5`.
     """
-
-    raw: Path
-    grey_scale: Scale | None
-    manifest: pd.DataFrame
-    evaluation: Evaluation
-
-    @cached_property
-    def file_of(self) -> dict[tuple[str, str], str]:
-        """The first picture of every row, by split and row."""
-        first = self.manifest.drop_duplicates(["split", "id"])
-        return {(split, row): file for split, row, file in zip(first["split"], first["id"], first["file"], strict=True)}
-
-    @cached_property
-    def validated(self) -> pd.DataFrame:
-        """A line a row that validates, by its name: truth, predicted, fold, true_value."""
-        task, evaluation = self.evaluation.task, self.evaluation
-        predictions = evaluation.predictions
-        return pd.DataFrame(
-            {
-                "truth": task.text(evaluation.truth),
-                "predicted": task.submitted_text(evaluation.values),
-                "fold": evaluation.fold,
-                "true_value": task.true_values(evaluation.truth, evaluation.values),
-            },
-            index=[predictions.row[i] for i in evaluation.numbers],
-        )
-
-
-def page(data: ReportData) -> str:
-    """Return the page as HTML."""
+    view = VIEWS[data.task.competition.task.kind](data)
+    suspects = view.suspects()
     sections = [
-        ("Scores", scores_table(METRICS)),
-        ("Curves", _image(OVERVIEW.read_bytes(), "png")),
-        ("Worst predictions", worst(data)),
-        ("Suspected wrong labels", suspects(data)),
-        ("Near-duplicates", duplicates(data, pd.read_csv(GROUPS, dtype=str))),
-        ("Classes", class_table(data)),
+        Section("Scores", scores_table(METRICS)),
+        Section("Learning curves and predictions", image(OVERVIEW.read_bytes(), "png")),
+        *view.sections(),
+        Section("Hardest rows", hardest(data, view, set(suspects.tolist()))),
     ]
-    body = "\n".join(f"<h2>{title}</h2>\n{content}" for title, content in sections if content)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Report</title><style>{STYLE}</style>'
-        f"</head><body><h1>What the heads get right, and what not</h1>\n{body}\n</body></html>\n"
+    if len(suspects):
+        sections.append(Section("Suspected wrong labels", suspected(data, view, suspects)))
+    sections.append(Section("Near-duplicates", duplicates(data, view, pd.read_csv(GROUPS, dtype=str))))
+    chosen = chosen_rows(len(features["train"]))
+    if len(chosen) > 2:
+        names = texts(features["train_row"])
+        rows = [names[i] for i in chosen]
+        sections.append(Section("Map of the training rows", embedding(data, view, rows, features["train"][chosen])))
+    return whole_page(data, sections)
+
+
+def whole_page(data: ReportData, sections: list[Section]) -> str:
+    """Return the page of these parts."""
+    missing = len(data.pictures.missing)
+    note = f"{missing:,} pictures are not there or can't be read; grey squares stand in for them." if missing else ""
+    ids = [re.sub(r"\W+", "-", section.title.lower()) for section in sections]
+    return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
+        style=(HERE / "page.css").read_text(encoding="utf-8"),
+        script=(HERE / "page.js").read_text(encoding="utf-8"),
+        note=note,
+        links=" ".join(
+            f'<a href="#{name}">{html.escape(section.title)}</a>' for name, section in zip(ids, sections, strict=True)
+        ),
+        sections="\n".join(
+            f'<section id="{name}"><h2>{html.escape(section.title)}</h2>\n{section.content}</section>'
+            for name, section in zip(ids, sections, strict=True)
+        ),
     )
 
 
-def scores_table(*paths: Path) -> str:
-    """Return a table of the metrics in JSON files, a value and its spread over folds a row."""
-    metrics: dict[str, float] = {}
-    for path in paths:
-        metrics |= json.loads(path.read_text(encoding="utf-8"))
+def scores_table(path: Path) -> str:
+    """Return a table of the metrics in a JSON file, a value and its spread over folds a row."""
+    metrics = json.loads(path.read_text(encoding="utf-8"))
     rows = []
     for name, value in metrics.items():
         if not name.endswith("_std"):
             spread = metrics.get(f"{name}_std")
-            shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-            rows.append((name, shown, "" if spread is None else f"± {spread:.4f}"))
-    return _table(("metric, out of fold", "value", "standard deviation over folds"), rows)
+            rows.append((name, value, "" if spread is None else f"± {spread:.4f}"))
+    return table(("score, out of fold", "value", "standard deviation over folds"), rows, sortable=False)
 
 
-def worst(data: ReportData) -> str:
-    """Show the rows whose truth was predicted worst."""
-    rows = data.validated.sort_values("true_value", kind="stable").head(N_SHOWN)
-    return _pictures(data, [("train", str(row)) for row in rows.index])
+def hardest(data: ReportData, view: View, suspects: set[int]) -> str:
+    """Show the rows whose truth was predicted worst, without those whose labels are suspected."""
+    order = [i for i in data.hardest.tolist() if i not in suspects]
+    extra = _of_every_group(order[N_SHOWN:], view)
+    shown = [_figure(data, view, i) for i in order[:N_SHOWN]] + [_figure(data, view, i, extra=True) for i in extra]
+    return "<p>The worst predictions first. A filter shows more of its class or fold.</p>" + figures(shown)
 
 
-def suspects(data: ReportData) -> str:
-    """Show the rows whose labels cleanlab suspects: confident learning on out-of-fold probabilities.
-
-    See Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels", JAIR 2021.
-    """
-    y, values = data.evaluation.truth, data.evaluation.values
-    if y.ndim != 1 or len(np.unique(y)) < values.shape[1]:
-        return ""
-    found = find_label_issues(y, values, return_indices_ranked_by="self_confidence", n_jobs=1)
-    rows = [("train", str(row)) for row in data.validated.index[found]]
-    return f"<p>{len(rows):,} of {len(y):,} rows, the most suspicious first.</p>{_pictures(data, rows[:N_SHOWN])}"
+def _of_every_group(order: list[int], view: View) -> list[int]:
+    """Return the first rows of every group, as many of each, in the given order."""
+    taken: dict[tuple[str, ...], list[int]] = {}
+    for i in order:
+        mine = taken.setdefault(view.groups(i), [])
+        if len(mine) < MAX_EXTRA_OF_GROUP:
+            mine.append(i)
+    rounds = [mine[k] for k in range(MAX_EXTRA_OF_GROUP) for mine in taken.values() if k < len(mine)]
+    return rounds[:N_EXTRA]
 
 
-def duplicates(data: ReportData, groups: pd.DataFrame) -> str:
+def suspected(data: ReportData, view: View, suspects: np.ndarray) -> str:
+    """Show the rows whose labels may be wrong."""
+    note = f"<p>{len(suspects):,} of {len(data.row):,} rows, the most suspicious first (confident learning).</p>"
+    return note + figures(_figure(data, view, int(i)) for i in suspects[:N_SHOWN])
+
+
+def duplicates(data: ReportData, view: View, groups: pd.DataFrame) -> str:
     """Show groups of near-duplicates: first those with different labels, then those across training and test."""
-    by_group = groups.assign(label=groups["row"].map(data.validated["truth"])).groupby("group")
+    label = [data.truth_text[data.number_of[row]] if row in data.number_of else None for row in groups["row"]]
+    by_group = groups.assign(label=label).groupby("group")
     across = by_group["split"].nunique() > 1
     order = pd.DataFrame({"differ": by_group["label"].nunique() > 1, "across": across})
     order = order.sort_values(["differ", "across"], ascending=False, kind="stable")
@@ -132,48 +131,22 @@ def duplicates(data: ReportData, groups: pd.DataFrame) -> str:
     shown = []
     for group in order.index[:N_SHOWN]:
         rows = groups[groups["group"] == group].head(6)
-        pairs = list(zip(rows["split"], rows["row"], strict=True))
-        shown.append(f'<div class="group">{_pictures(data, pairs)}</div>')
+        members = [_member(data, view, split, row) for split, row in zip(rows["split"], rows["row"], strict=True)]
+        shown.append(f'<div class="group">{figures(members)}</div>')
     return (
         f"<p>{len(order):,} groups with {len(groups):,} rows; {n_leaked:,} training rows reappear in the test set.</p>"
         f'<div class="pictures">{"".join(shown)}</div>'
     )
 
 
-def class_table(data: ReportData) -> str:
-    """Return the figures of every class, the worst first."""
-    if data.evaluation.truth.ndim != 1:
-        return ""
-    rows = data.validated
-    figures = rows.assign(hit=rows["predicted"] == rows["truth"]).groupby("truth")
-    table = figures.agg(n=("hit", "size"), accuracy=("hit", "mean"), true_value=("true_value", "mean"))
-    table = table.sort_values("true_value", kind="stable")
-    lines = [(row.Index, f"{row.n:,}", f"{row.accuracy:.4f}", f"{row.true_value:.4f}") for row in table.itertuples()]
-    more = f"<p>The worst {MAX_CLASS_ROWS} of {len(lines):,} classes.</p>" if len(lines) > MAX_CLASS_ROWS else ""
-    return more + _table(("class", "rows", "accuracy", "probability of the class"), lines[:MAX_CLASS_ROWS])
+def _member(data: ReportData, view: View, split: str, row: str) -> Figure:
+    caption = f"{split}: {row}"
+    if split == "train" and row in data.number_of:
+        caption += f"\n{view.caption(data.number_of[row])}"
+    return Figure(data.pictures.jpeg(split, row, SIZE), caption)
 
 
-def _caption(data: ReportData, split: str, row: str) -> str:
-    if split != "train" or row not in data.validated.index:
-        return row
-    line = data.validated.loc[row]
-    return f"{row}\n{line['truth']}: {line['true_value']:.4f}\npredicted {line['predicted']}"
-
-
-def _pictures(data: ReportData, rows: Iterable[tuple[str, str]]) -> str:
-    figures = []
-    for split, row in rows:
-        text = html.escape(_caption(data, split, row)).replace("\n", "<br>")
-        picture = _image(thumbnail(data.raw / data.file_of[split, row], data.grey_scale), "jpeg")
-        figures.append(f"<figure>{picture}<figcaption>{text}</figcaption></figure>")
-    return f'<div class="pictures">{"".join(figures)}</div>'
-
-
-def _image(content: bytes, kind: str) -> str:
-    return f'<img alt="" src="data:image/{kind};base64,{base64.b64encode(content).decode()}">'
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    lines = ["".join(f"<th>{html.escape(name)}</th>" for name in header)]
-    lines += ["".join(f"<td>{html.escape(str(value))}</td>" for value in row) for row in rows]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+def _figure(data: ReportData, view: View, i: int, extra: bool = False) -> Figure:
+    row = data.row[i]
+    jpeg = data.pictures.jpeg("train", row, SIZE)
+    return Figure(jpeg, f"{row}\n{view.caption(i)}", view.groups(i), int(data.fold[i]), extra)

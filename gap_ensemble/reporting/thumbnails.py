@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 from gap_ensemble.images.decoding import read_picture
@@ -30,18 +31,28 @@ def thumbnail(path: Path, scale: Scale | None = None) -> bytes:
     bytes
         A JPEG of 160 pixels a side.
     """
+    return to_jpeg(small_picture(path, SIZE, scale)[0])
+
+
+def small_picture(path: Path, size: int, scale: Scale | None = None) -> tuple[np.ndarray, bool]:
+    """Return a picture as (size, size, 3) uint8, and whether it is there; if not, a grey square that says so."""
     try:
-        image = Image.fromarray(read_picture(path.read_bytes(), SIZE, scale))
+        return read_picture(path.read_bytes(), size, scale), True
     except (FileNotFoundError, NotADirectoryError):
-        image = _placeholder("not on this machine")
+        return _placeholder("not on this machine", size), False
     except (OSError, BadPicture) as error:
-        image = _placeholder(one_line(error, 24))
+        return _placeholder(one_line(error, 24), size), False
+
+
+def to_jpeg(pixels: np.ndarray, quality: int = 80) -> bytes:
+    """Return pixels (height, width, 3) uint8 as a JPEG."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
-def _placeholder(text: str) -> Image.Image:
-    image = Image.new("RGB", (SIZE, SIZE), GREY)
-    ImageDraw.Draw(image).text((SIZE // 2, SIZE // 2), text, fill=(90, 90, 90), anchor="mm")
-    return image
+def _placeholder(text: str, size: int) -> np.ndarray:
+    image = Image.new("RGB", (size, size), GREY)
+    if size >= SIZE:  # In a smaller one it can't be read.
+        ImageDraw.Draw(image).text((size // 2, size // 2), text, fill=(90, 90, 90), anchor="mm")
+    return np.asarray(image)
