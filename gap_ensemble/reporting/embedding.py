@@ -2,13 +2,13 @@
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 
-from gap_ensemble.messages.progress import map_ahead
 from gap_ensemble.reporting.data import ReportData
 from gap_ensemble.reporting.thumbnails import to_jpeg
 from gap_ensemble.reporting.view import View
@@ -17,6 +17,7 @@ from gap_ensemble.reporting.view import View
 MAX_POINTS = 1200
 N_COMPONENTS = 50
 TILE = 56  # pixels
+N_THREADS = 4  # that decode pictures
 
 
 def coordinates(features: np.ndarray, seed: int) -> np.ndarray:
@@ -64,7 +65,8 @@ def embedding(data: ReportData, view: View, rows: list[str], features: np.ndarra
     places = coordinates(features, 0)
     n_columns = int(np.ceil(np.sqrt(len(rows))))
     sheet = np.zeros((-(-len(rows) // n_columns) * TILE, n_columns * TILE, 3), np.uint8)
-    tiles = map_ahead(lambda row: data.pictures.image("train", row, TILE), rows, 16)
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        tiles = list(pool.map(lambda row: data.pictures.image("train", row, TILE), rows))
     points = []
     for k, (row, i, tile) in enumerate(zip(rows, numbers, tiles, strict=True)):
         top, left = divmod(k, n_columns)

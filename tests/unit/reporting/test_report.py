@@ -27,7 +27,7 @@ from gap_ensemble.tasks.task import task_of
 N = 90
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-MakePage = Callable[..., str]
+MakePage = Callable[[Competition, np.ndarray, np.ndarray], str]
 
 
 def describe(kind: Kind, names: list[str], metric: str, submission: Submission) -> Competition:
@@ -38,9 +38,9 @@ def describe(kind: Kind, names: list[str], metric: str, submission: Submission) 
 def make_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePage:
     """Return a function that makes the report of out-of-fold predictions, all pictures being links to one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(embedding, "MAX_POINTS", 40)
+    monkeypatch.setattr(embedding, "MAX_POINTS", 9)  # So few need no t-SNE, which takes seconds.
 
-    def make(competition: Competition, y: np.ndarray, values: np.ndarray, **predict: object) -> str:
+    def make(competition: Competition, y: np.ndarray, values: np.ndarray) -> str:
         n = len(y)
         names = [f"{i}.jpg" for i in range(n)]
         Path("raw").mkdir()
@@ -66,7 +66,7 @@ def make_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePage:
                 text_array(names),
             )
             evaluation = Evaluation(task_of(competition), predictions, y)
-            decision = evaluation.task.decision(Predict(**predict))
+            decision = evaluation.task.decision(Predict())
             return page(ReportData(Pictures(Path("raw"), None, manifest), evaluation, decision), f)
 
     return make
@@ -106,7 +106,7 @@ def test_classes(make_page: MakePage) -> None:
     assert parts["Near-duplicates"].index("train: 10.jpg") < parts["Near-duplicates"].index("test: t")
     assert "1 training rows reappear in the test set" in parts["Near-duplicates"]
     points = json.loads(re.search(r'id="points">(.*?)</script>', parts["Map of the training rows"])[1])  # type: ignore[index]
-    assert len(points) == 40
+    assert len(points) == 9
     assert {tuple(point["groups"]) for point in points} == {("a",), ("b",), ("c",)}
 
 
@@ -152,6 +152,16 @@ def test_numbers(make_page: MakePage) -> None:
     assert re.search(r"<figcaption>4.jpg<br>0.4045<br>predicted 6.404", parts["Hardest rows"])
     assert "Suspected wrong labels" not in parts
     assert "Confusion" not in parts
+
+
+def test_the_map_keeps_neighbours_together() -> None:
+    rng = np.random.default_rng(0)
+    features = np.concatenate([rng.normal(-3, 1, (20, 8)), rng.normal(3, 1, (20, 8))])
+    places = embedding.coordinates(features, 0)
+    assert places.min() == 0
+    assert places.max() == 1
+    distance = np.linalg.norm(places[:, None] - places[None], axis=2) + 10 * np.eye(40)
+    assert ((distance.argmin(axis=1) < 20) == (np.arange(40) < 20)).all()
 
 
 @pytest.mark.browser
