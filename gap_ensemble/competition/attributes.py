@@ -37,7 +37,7 @@ class Attributes:
         for rows in self.located:
             if column not in rows.file.table:
                 continue
-            for row, value in zip(rows.ids, rows.file.table[column], strict=True):
+            for row, value in zip(rows.ids.tolist(), rows.file.table[column].tolist(), strict=True):
                 for file, _ in rows.files_of.get(row, ()):
                     value_of.setdefault(file, value)
         return value_of

@@ -70,6 +70,8 @@ PATTERNS = (
     r"(.*)[_-](?:frame|slice|crop|view|shot|img|aug|copy|rot|patch|tile|angle)[-_]?\d+$",
 )
 MIN_GROUPS = 3
+# Names are looked at in order, so that those of a group stand together.
+MAX_NAMES = 20_000
 
 
 def read_groups(groups: str, attributes: Attributes, files: list[str]) -> dict[str, str]:
@@ -140,7 +142,7 @@ def hint(attributes: Attributes, files: list[str], target_of: Mapping[str, tuple
             f"{name}: {column} looks like a group: {n:,} values in {n_rows:,} rows{also}; pictures of one group in two "
             f"folds flatter the scores: set data.groups: {column}"
         )
-    names = [stem(file) for file in files]
+    names = [stem(file) for file in files[:MAX_NAMES]]
     for pattern in PATTERNS:
         found = [match[1] for match in map(re.compile(pattern).search, names) if match]
         if len(found) * 5 >= len(names) and 2 <= len(set(found)) <= 0.9 * len(found):
@@ -149,6 +151,7 @@ def hint(attributes: Attributes, files: list[str], target_of: Mapping[str, tuple
                 f"as {files[0]}; pictures of one group in two folds flatter the scores: set data.groups: "
                 f"'{pattern}'"
             )
+    names = [stem(file) for file in files]
     folders = {file.rpartition("/")[0] for file in files}
     if len(set(names)) * 2 <= len(names) and len(folders) * 2 <= len(files):
         return (

@@ -122,10 +122,7 @@ def read_sample(reading: Reading) -> None:
         If it asks for what this pipeline does not predict.
     """
     pictures = Pictures(reading.tree.pictures)
-    columns = [(column, file.table[column]) for file in reading.plain_tables for column in file.table.columns]
-    known = Known(
-        lambda ids: pictures.match_any(ids).n_ids, [set(values) for _, values in columns], {name for name, _ in columns}
-    )
+    known = Known(lambda ids: pictures.match_any(ids).n_ids, [file.table for file in reading.plain_tables])
     sample, others = choose_sample([file for file in reading.tables if is_sample(file.name)], known)
     if sample is None:
         reading.warnings.append(

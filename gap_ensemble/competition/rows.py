@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gap_ensemble.competition.matching import Pictures
+from gap_ensemble.competition.matching import Match, Pictures
 from gap_ensemble.competition.system_files import is_system_file
 from gap_ensemble.competition.table_files import TableFile
 from gap_ensemble.messages.errors import UserError
@@ -109,9 +109,7 @@ def locate(raw: Path, file: TableFile, pictures: Pictures, id_name: str = "", sk
         others = {name: pictures.match_any(table[name].unique()) for name in list(table.columns)[:MAX_COLUMNS]}
         matches |= {name: match for name, match in others.items() if match.how != "name"}
     picture_of = {
-        name: [(match.files_of.get(i) or [(match.claimed.get(i, [""])[0], "")])[0][0] for i in table[name]]
-        for name, match in matches.items()
-        if match.n_ids
+        name: [_first(match, i) for i in table[name].tolist()] for name, match in matches.items() if match.n_ids
     }
     # Numbers match by accident: a class `1` or a row number names `1.jpg` as well. So different pictures are counted.
     n_named = {name: len(set(files) - {""}) for name, files in picture_of.items()}
@@ -147,6 +145,12 @@ def locate(raw: Path, file: TableFile, pictures: Pictures, id_name: str = "", sk
         match.files_of = {i: [(file, "")] for file, i in first.items()}
     same = [name for name in rivals if picture_of[name] == picture_of[best]]
     return Rows(clean, clean.table[best], [best, *same], match.files_of, match.claimed, Key([best]))
+
+
+def _first(match: Match, identifier: str) -> str:
+    """Return the first picture of an id, or an empty text."""
+    files = match.files_of.get(identifier)
+    return files[0][0] if files else match.claimed.get(identifier, [""])[0]
 
 
 def _may_name(values: pd.Series, pictures: Pictures) -> bool:
@@ -200,7 +204,7 @@ def locate_ids(raw: Path, ids: list[str], id_name: str, pictures: Pictures, tabl
 def group_rows(rows: Rows, ids: pd.Series, key: Key) -> Rows:
     """Put the pictures of a table together by another column than the one that names them."""
     files_of: dict[str, list[tuple[str, str]]] = {}
-    for row, old in dict.fromkeys(zip(ids, rows.ids, strict=True)):
+    for row, old in dict.fromkeys(zip(ids.tolist(), rows.ids.tolist(), strict=True)):
         if old in rows.files_of:
             files_of.setdefault(row, []).extend(rows.files_of[old])
     return Rows(rows.file, ids, [*rows.id_columns, *key.columns], files_of, rows.claimed, key)
@@ -231,4 +235,4 @@ def key_of(test: Rows, table: pd.DataFrame) -> Key | None:
 def unknown(rows: Rows) -> list[str]:
     """Return the ids of a table that mean no picture."""
     known = rows.files_of.keys() | rows.claimed.keys()
-    return [i for i in dict.fromkeys(rows.ids) if i not in known]
+    return [i for i in dict.fromkeys(rows.ids.tolist()) if i not in known]

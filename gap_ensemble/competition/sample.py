@@ -95,12 +95,18 @@ class Known:
     """What the ids and labels of a sample may be: pictures, and values and columns of the other tables."""
 
     n_pictures: Callable[[list[str]], int]
-    values: list[set[str]]
-    columns: set[str]
+    tables: list[pd.DataFrame]
+
+    @property
+    def columns(self) -> set[str]:
+        """The columns of all tables."""
+        return {column for table in self.tables for column in table.columns}
 
     def n_rows(self, ids: list[str]) -> int:
         """Count the ids that mean pictures, or else those that stand in one column of a table."""
-        return self.n_pictures(ids) or max((len(known.intersection(ids)) for known in self.values), default=0)
+        wanted = set(ids)
+        columns = (table[column] for table in self.tables for column in table.columns)
+        return self.n_pictures(ids) or max((len(wanted.intersection(column.unique())) for column in columns), default=0)
 
 
 def choose_sample(tables: list[TableFile], known: Known) -> tuple[Sample | None, list[str]]:

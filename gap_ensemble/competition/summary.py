@@ -32,7 +32,13 @@ def summary(competition: Competition, rows: pd.DataFrame) -> list[str]:
     n_groups = rows["group"][(rows["split"] == "train") & (rows["group"] != "")].nunique()
     if n_groups:
         line += f"; {n_groups:,} groups stay in one fold each"
-    return [line, form_summary(competition.submission)]
+    lines = [line, form_summary(competition.submission)]
+    if rows["pictures"].max() > 1:
+        counts = rows["pictures"][rows["pictures"] > 0]
+        several = f"{counts.min()} to {counts.max()}" if counts.min() < counts.max() else f"{counts.max()}"
+        how = f"side by side ({listed(competition.slots, 12)})" if competition.slots else f"their {competition.pooling}"
+        lines.append(f"{several} pictures a row, {how}")
+    return lines
 
 
 def form_summary(form: Submission | None) -> str:

@@ -208,7 +208,7 @@ def _wide(raw: Path, rows: Rows, shown: dict[str, str], data: Data) -> Target:
     named = f"{raw / rows.file.name}: {rows.ids.name}"
     missing = np.isnan(numbers).any(axis=1)
     source = f"{rows.file.name}, one column a "
-    ids = list(rows.ids)
+    ids = rows.ids.tolist()
 
     def lines(wrong: np.ndarray, accepted: str) -> list[str]:
         return [
@@ -279,7 +279,7 @@ def _column(raw: Path, rows: Rows, name: str, sample: Sample | None, data: Data,
     named = f"{raw / rows.file.name}: {rows.ids.name}"
     problems, empty, warnings = [], [], []
     several: dict[str, list[str]] = {}
-    for row, value in dict.fromkeys(zip(rows.ids, values, strict=True)):
+    for row, value in dict.fromkeys(zip(rows.ids.tolist(), values.tolist(), strict=True)):
         several.setdefault(row, []).append(value)
     double = {row: found for row, found in several.items() if len(found) > 1}
     if (
