@@ -175,6 +175,20 @@ class Extract(Section):
     store: Annotated[str, Field(min_length=1)] | None = None
 
 
+class Cluster(Section):
+    """`cluster`: where pictures are computed. No stage depends on it, because it changes no result."""
+
+    address: str | None = None
+
+    @field_validator("address")
+    @classmethod
+    def _known_form(cls, address: str | None) -> str | None:
+        host = r"(\[[0-9a-fA-F:.]+\]|[^\s/:]+)"
+        if address is not None and not re.fullmatch(rf"local|auto|{host}:\d+|ray://{host}(:\d+)?", address):
+            raise ValueError("accepted: null, local, auto, HOST:PORT, ray://HOST")
+        return address
+
+
 class Ensemble(Section):
     """`ensemble`: one file of features for the head."""
 
@@ -220,6 +234,7 @@ class Params(Section):
     backbones: dict[EntryName, Backbone] = Field(min_length=1)
     finetune: dict[EntryName, Finetune]
     extract: Extract
+    cluster: Cluster
     ensemble: Ensemble
     train: Train
     predict: Predict

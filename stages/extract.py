@@ -10,9 +10,9 @@ picture (`gap_ensemble/storage/store.py`). A killed run goes on where it was, 20
 
 from pathlib import Path
 
+from gap_ensemble.extraction.cluster import open_pool
 from gap_ensemble.extraction.devices import find_device
 from gap_ensemble.extraction.picture_features import ExtractJob, Picture, extract_features
-from gap_ensemble.extraction.workers import Threads
 from gap_ensemble.images.grey import read_grey_scale
 from gap_ensemble.messages.errors import run
 from gap_ensemble.networks.network import open_network
@@ -30,7 +30,7 @@ def main() -> None:
     name = entry_of_command_line("extract", params.backbones)
     entry, options = params.backbones[name], params.extract
     network = open_network(name, entry)
-    pool = Threads()
+    pool = open_pool(params.cluster.address)
     device = pool.call(find_device, options.precision, network.kind)
     raw = Path(params.data.raw)
     job = ExtractJob(name, entry, raw, device, read_grey_scale(), options.batch_size, options.flip)

@@ -21,6 +21,7 @@ from gap_ensemble.competition.class_folders import lay_out, refuse_plain_files
 from gap_ensemble.competition.find import find_competition
 from gap_ensemble.competition.found import write_competition
 from gap_ensemble.competition.summary import summary
+from gap_ensemble.extraction.cluster import open_pool
 from gap_ensemble.images.grey import write_grey_scale
 from gap_ensemble.messages.errors import run
 from gap_ensemble.params import load_params
@@ -35,7 +36,7 @@ def main() -> None:
     for warning in found.warnings:
         print(f"WARNING: {warning}")
     refuse_plain_files()
-    pictures, grey_ranges = check_pictures(raw, found.pictures)
+    pictures, grey_ranges = check_pictures(raw, found.pictures, open_pool(params.cluster.address))
     leave_out_bad_pictures(raw, found, pictures, params.data.bad_images)
 
     train = found.rows[found.rows["split"] == "train"].set_index("row")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gap_ensemble.competition.found import Found
 from gap_ensemble.extraction.cores import usable_cores
-from gap_ensemble.extraction.workers import Threads, chunks_of
+from gap_ensemble.extraction.workers import Pool, Threads, chunks_of
 from gap_ensemble.images.decoding import Checked, check_picture
 from gap_ensemble.images.grey import GreyRange, Scale, find_grey_scale, grey_scale_summary
 from gap_ensemble.messages.errors import UserError, listed
@@ -30,6 +30,14 @@ class CheckJob:
         """Return what checks a chunk."""
         return CheckWorker(self)
 
+    def needs(self, chunk: Sequence[str]) -> list[Path]:
+        """Return the raw folder, and one of its pictures: the folder may be there and empty."""
+        return [self.raw, self.raw / chunk[0]]
+
+    def identity(self) -> str:
+        """Nothing beside the pictures and the libraries."""
+        return ""
+
 
 class CheckWorker:
     """Checks pictures with all cores that the process may use."""
@@ -47,7 +55,9 @@ class CheckWorker:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def check_pictures(raw: Path, pictures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, GreyRange]]:
+def check_pictures(
+    raw: Path, pictures: pd.DataFrame, pool: Pool | None = None
+) -> tuple[pd.DataFrame, dict[str, GreyRange]]:
     """Open every picture once.
 
     Parameters
@@ -56,6 +66,8 @@ def check_pictures(raw: Path, pictures: pd.DataFrame) -> tuple[pd.DataFrame, dic
         The folder from which `file` is seen.
     pictures : DataFrame with column file
         A picture that belongs to several rows stands once for each, and is opened once.
+    pool : Pool, optional
+        Who opens them; by default the threads of this process.
 
     Returns
     -------
@@ -66,8 +78,9 @@ def check_pictures(raw: Path, pictures: pd.DataFrame) -> tuple[pd.DataFrame, dic
     """
     files = pictures["file"].drop_duplicates()
     results: list[Checked] = []
-    with Progress(len(files), "Checking pictures") as progress:
-        for checked_chunk in Threads().map(CheckJob(raw), chunks_of(list(files), CHUNK)):
+    pool = pool or Threads()
+    with Progress(len(files), "Checking pictures", n_workers=lambda: pool.n_workers) as progress:
+        for checked_chunk in pool.map(CheckJob(raw), chunks_of(list(files), CHUNK)):
             results += checked_chunk
             progress.add(len(checked_chunk))
     checked = pd.DataFrame(results, columns=["md5", "problem", "grey_range"], index=files)

@@ -10,6 +10,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# Of this process, where a scheduler such as Ray gives it a share without telling the system.
+_limit: int | None = None
+
+
+def limit_cores(n_cores: int) -> None:
+    """Let `usable_cores` return no more than `n_cores` in this process."""
+    global _limit
+    _limit = n_cores
+
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Return how many cores this process may use: the least of its affinity and of the quotas above it.
@@ -26,7 +35,7 @@ def usable_cores(root: Path = Path("/")) -> int:
     """
     # Neither macOS nor Windows has the first of them.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([cores, *(math.ceil(quota) for quota in _quotas(root))]))
+    return max(1, min([cores, _limit or cores, *(math.ceil(quota) for quota in _quotas(root))]))
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -83,6 +83,14 @@ class ExtractJob:
         """Load the network, and make it ready to compute."""
         return Worker(self)
 
+    def needs(self, chunk: Sequence[Picture]) -> list[Path]:
+        """Return the raw folder, and one of its pictures: the folder may be there and empty."""
+        return [self.raw, self.raw / chunk[0].file]
+
+    def identity(self) -> str:
+        """Identify network, weights, options and code, as `fingerprint` does."""
+        return fingerprint(open_network(self.name, self.entry, self.section), self)
+
 
 class Worker:
     """Holds a network in one process, and turns chunks into features with all cores that the process may use.
@@ -221,7 +229,7 @@ def _compute(job: ExtractJob, pictures: list[Picture], store: NetworkStore, pool
         n_done, last_save = 0, time.monotonic()
         try:
             results = pool.map(job, chunks_of(todo, size))  # Loads the network, which the rate is not to count.
-            with Progress(len(todo), job.name) as progress:
+            with Progress(len(todo), job.name, n_workers=lambda: pool.n_workers) as progress:
                 for rows in results:
                     writer.append([picture.md5 for picture in todo[n_done : n_done + len(rows)]], rows)
                     n_done += len(rows)
@@ -235,6 +243,10 @@ def _compute(job: ExtractJob, pictures: list[Picture], store: NetworkStore, pool
             raise KeyboardInterrupt(
                 f"{job.name} keeps {n_done:,} of {len(todo):,} pictures; `dvc repro` goes on from there"
             ) from None
+        except UserError:
+            writer.save()
+            print(f"{job.name} keeps {n_done:,} of {len(todo):,} pictures; `dvc repro` goes on from there", flush=True)
+            raise
 
 
 def fingerprint(network: Network, job: ExtractJob) -> str:

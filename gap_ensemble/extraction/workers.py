@@ -15,6 +15,7 @@ pictures (`picture_features.py`), the check of stage link (`competition/check.py
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from gap_ensemble.extraction.cores import usable_cores
@@ -36,6 +37,12 @@ class Job(Protocol[Given, Answer]):
     def worker(self) -> "ChunkWorker[Given, Answer]":
         """Return what turns a chunk into a result. Called once in every process."""
 
+    def needs(self, chunk: Given) -> list[Path]:
+        """Return the folders and files that a worker must find at the same path, wherever it is: those of one chunk."""
+
+    def identity(self) -> str:
+        """Identify what results depend on except for the chunk, as it is found where this is called."""
+
 
 class ChunkWorker(Protocol[Given, Answer]):
     """What works in one process, with all cores that the process may use."""
@@ -50,6 +57,10 @@ class ChunkWorker(Protocol[Given, Answer]):
 class Pool(Protocol):
     """Workers of one kind."""
 
+    @property
+    def n_workers(self) -> int:
+        """How many other processes are at work; 0 where this one works."""
+
     def call(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
     ) -> Result:
@@ -61,6 +72,8 @@ class Pool(Protocol):
 
 class Threads:
     """The threads of this process."""
+
+    n_workers = 0
 
     def call(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs

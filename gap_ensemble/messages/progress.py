@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 
 from tqdm import tqdm
 
@@ -21,10 +22,20 @@ class Progress:
         What is counted.
     done : int
         How much was done before, by a run that was interrupted.
+    n_workers : callable, optional
+        Returns how many processes are at work now; shown, unless it is 0.
     """
 
-    def __init__(self, total: int, label: str, unit: str = "pictures", done: int = 0):
+    def __init__(
+        self,
+        total: int,
+        label: str,
+        unit: str = "pictures",
+        done: int = 0,
+        n_workers: Callable[[], int] = lambda: 0,
+    ):
         self.total, self.label, self.unit, self.done = total, label, unit, done
+        self.n_workers = n_workers
         self.start, self.first = time.monotonic(), done
         self.next_line = self.start + SECONDS_BETWEEN_LINES
         self.bar = (
@@ -46,6 +57,7 @@ class Progress:
         """Count `n` more as done."""
         self.done += n
         if self.bar is not None:
+            self.bar.set_postfix_str(self._workers().removeprefix(", "), refresh=False)
             self.bar.update(n)
         elif time.monotonic() >= self.next_line:
             self._line()
@@ -56,10 +68,15 @@ class Progress:
         tqdm.write(f"{self.label}: {text}")
         sys.stdout.flush()
 
+    def _workers(self) -> str:
+        n_workers = self.n_workers()
+        return f", {n_workers} worker{'s' if n_workers > 1 else ''}" if n_workers else ""
+
     def _line(self) -> None:
         seconds = time.monotonic() - self.start
         rate = (self.done - self.first) / seconds if seconds > 0 else 0.0
         left = (
             f", {tqdm.format_interval((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
         )
-        print(f"{self.label}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} a second{left}", flush=True)
+        done = f"{self.done:,} of {self.total:,} {self.unit}"
+        print(f"{self.label}: {done}, {rate:,.1f} a second{self._workers()}{left}", flush=True)

@@ -280,17 +280,17 @@ def test_a_corrected_label_runs_no_network(repository: Repository) -> None:
 
 
 def test_unknown_key_is_named_and_the_submission_comes_back(repository: Repository) -> None:
-    """A key outside every stage's own section: only the last stage can notice."""
+    """A key that no other stage depends on: only the last stage can notice."""
     repository.dvc("repro")
     submission = repository.read(SUBMISSION)
-    repository.change(lambda params: params.update(sead=3))
+    repository.change(lambda params: params["extract"].update(bach_size=3))
     done = repository.run("dvc", "repro")
     assert done.returncode != 0
     assert ran(done.stdout) == ["predict"]  # The report comes after it.
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: params.yaml")]
     assert len(errors) == 1
-    assert errors[0].startswith("ERROR: params.yaml: sead: unknown key")
-    repository.change(lambda params: params.pop("sead"))
+    assert errors[0].startswith("ERROR: params.yaml: extract.bach_size: unknown key")
+    repository.change(lambda params: params["extract"].pop("bach_size"))
     assert ran(repository.dvc("repro")) == []
     assert repository.read(SUBMISSION) == submission
 

@@ -23,7 +23,7 @@ data:
   bad_images: error
 
 finetune: {}
-
+cluster: {address: null}
 extract:
   batch_size: 16
 
@@ -152,13 +152,15 @@ def test_misspelt_key_of_a_backbone(report: Report, right: str, wrong: str) -> N
     [
         (
             TEXT + "cache: 1\n",
-            "cache: unknown key; known here: seed, data, backbones, finetune, extract, ensemble, train, predict",
+            "cache: unknown key; known here: seed, data, backbones, finetune, extract, cluster, ensemble, train, "
+            "predict",
         ),
         (
             changed(("  epochs: 8", "  epochs: 8\n  warmup: 3")),
             "train.warmup: unknown key; known here: head, ensemble, folds, class_weight, normalize, hidden, dropout, "
             "l2, optimizer, learning_rate, batch_size, epochs, patience",
         ),
+        (changed(("address: null", "adress: null")), "cluster.adress: unknown key; did you mean address?"),
         (TEXT + "  colour: red\n", "predict.colour: unknown key; known here: clip"),
         (
             changed(("Xception: {", "Xception: {crop: 5, ")),
@@ -340,7 +342,7 @@ def test_files_from_windows(load: Load, tmp_path: Path, encoding: str) -> None:
     ("text", "found"), [("", "nothing"), ("# all gone\n", "nothing"), ("- 1\n", "a list"), ("hello\n", "a str")]
 )
 def test_no_sections(report: Report, text: str, found: str) -> None:
-    sections = "seed, data, backbones, finetune, extract, ensemble, train, predict"
+    sections = "seed, data, backbones, finetune, extract, cluster, ensemble, train, predict"
     line = f"params.yaml: found {found}; expected the sections {sections}"
     assert report(text) == [line]
 
