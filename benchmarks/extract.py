@@ -6,12 +6,12 @@ The contenders, each in a process of its own, in turns:
 
     keras    image_dataset_from_directory and model.predict, batches of 16
     onnx     ONNX Runtime on Keras's own export of the network, with a pool of decoding threads
-    ours     what stage extract does; also with `extract.engine: onnxruntime`
+    ours     what stage extract does, in float32 and, where the processor has units for it, in bfloat16
 
 The networks are untrained, which takes as long as trained. The clock runs from the first file to the closed HDF5 file;
-importing, building and exporting the network, and a first batch, come before it. Prints pictures per second, ratios
-and peak memory (the median over the rounds, and the least and the greatest), and the share of the rate at which
-TensorFlow multiplies large matrices on the same cores, which is what the arithmetic could reach.
+importing and building the network, and a first batch, come before it and are shown as start-up. Prints pictures per
+second, ratios (the median over the rounds, and the least and the greatest), peak memory, and the share of the rate at
+which TensorFlow multiplies large matrices on the same cores, which is what the arithmetic in float32 could reach.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -31,15 +32,16 @@ import h5py
 import numpy as np
 
 from benchmarks.growth import rss_unit
-from gap_ensemble.images.decoding import read_linked_picture
+from gap_ensemble.extraction.devices import find_device
+from gap_ensemble.images.decoding import check_picture, read_linked_picture
 from gap_ensemble.messages.errors import UserError, run
-from gap_ensemble.params import Backbone, Extract
-from gap_ensemble.storage.features import PartialRows, write_features
+from gap_ensemble.params import Backbone
+from gap_ensemble.storage.features import write_features
 from gap_ensemble.storage.hdf5 import text_array
 from tools.workspace import ROOT
 
 BATCH = 16
-CONTENDERS = ("keras", "onnx", "ours", "ours, onnxruntime")
+CONTENDERS = ("keras", "onnx", "ours, float32", "ours, bfloat16")
 NETWORKS = ("ResNet50", "Xception", "InceptionV3")
 
 
@@ -66,24 +68,30 @@ def main() -> None:
         (work / "pictures").mkdir()
         for number, path in enumerate(files):
             (work / f"pictures/{number:06d}.jpg").symlink_to(path)
+        contenders = [
+            name for name in CONTENDERS if "bfloat16" not in name or find_device("auto").precision == "bfloat16"
+        ]
+        start_up: dict[tuple[str, str], list[float]] = defaultdict(list)
         rates: dict[tuple[str, str], list[float]] = defaultdict(list)
         memory: dict[tuple[str, str], list[float]] = defaultdict(list)
         for network in arguments.networks:
             start(work, "export", network)
             for number in range(arguments.rounds):
-                for contender in CONTENDERS[:: 1 if number % 2 == 0 else -1]:
+                for contender in contenders[:: 1 if number % 2 == 0 else -1]:
                     result = start(work, contender, network)
                     rates[network, contender].append(len(files) / result["seconds"])
                     memory[network, contender].append(result["gib"])
+                    start_up[network, contender].append(result["wall"] - result["seconds"])
         peak = start(work, "arithmetic", NETWORKS[0])["gflops"]
         gflop = {network: start(work, "count", network)["gflop"] for network in arguments.networks}
-    print_table(rates, memory, peak, gflop)
+    print_table(rates, memory, start_up, peak, gflop)
 
 
 def start(work: Path, contender: str, network: str) -> dict[str, float]:
     """Run one contender in a process of its own, and return what it measured."""
     command = [sys.executable, "-m", "benchmarks.extract", "--contender", contender, "--networks", network]
     command += ["--raw", str(work / "pictures"), "--work", str(work)]
+    begin = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with process:
         assert process.stdout is not None
@@ -93,27 +101,31 @@ def start(work: Path, contender: str, network: str) -> dict[str, float]:
         process.returncode = status
     if status:
         raise UserError(f"{contender}, {network}: failed: {' '.join(errors.split())[-500:]}")
-    return {**json.loads(output.splitlines()[-1]), "gib": usage.ru_maxrss * rss_unit() / 2**30}
+    wall = time.perf_counter() - begin
+    return {**json.loads(output.splitlines()[-1]), "wall": wall, "gib": usage.ru_maxrss * rss_unit() / 2**30}
 
 
 def print_table(
     rates: dict[tuple[str, str], list[float]],
     memory: dict[tuple[str, str], list[float]],
+    start_up: dict[tuple[str, str], list[float]],
     peak: float,
     gflop: dict[str, float],
 ) -> None:
     """Print a row for every network and contender."""
     print(f"Large matrices: {peak:,.0f} GFLOP/s\n")
-    print("| network | contender | pictures/s | to keras | to onnx | share of the arithmetic | peak memory, GiB |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| network | contender | pictures/s | to keras | to onnx | share of the arithmetic | peak memory, GiB | start-up, s |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for network in gflop:
-        for contender in CONTENDERS:
+        for contender in [name for name in CONTENDERS if (network, name) in rates]:
             mine = np.array(rates[network, contender])
             ratios = [spread(mine / np.array(rates[network, other])) for other in ("keras", "onnx")]
             share = np.median(mine) * gflop[network] / peak
             print(
                 f"| {network} | {contender} | {np.median(mine):.1f} | {ratios[0]} | {ratios[1]} | {share:.0%} | "
-                f"{max(memory[network, contender]):.2f} |"
+                f"{max(memory[network, contender]):.2f} | {np.median(start_up[network, contender]):.0f} |"
             )
 
 
@@ -130,7 +142,7 @@ def measure(contender: str, network: str, pictures: Path, work: Path) -> dict[st
     if contender == "onnx":
         return {"seconds": onnx_pool(network, pictures, work)}
     if contender.startswith("ours"):
-        return {"seconds": ours(network, pictures, work, "onnxruntime" if "onnx" in contender else "tensorflow")}
+        return {"seconds": ours(network, pictures, work, contender.removeprefix("ours, "))}
     import keras
 
     application = getattr(keras.applications, network)
@@ -179,32 +191,26 @@ def onnx_pool(network: str, pictures: Path, work: Path) -> float:
     return time.perf_counter() - begin
 
 
-def ours(network_name: str, pictures: Path, work: Path, engine: str) -> float:
-    """Do what stage extract does."""
-    from gap_ensemble.extraction.engines import default_batch_size, one_thread_a_batch
-    from gap_ensemble.networks.backbones import Network, make_deterministic
-    from stages.extract import extract
+def ours(network_name: str, pictures: Path, work: Path, precision: str) -> float:
+    """Do what stage extract does, with a worker that is ready."""
+    from gap_ensemble.extraction.picture_features import ExtractJob, Picture, extract_features
+    from gap_ensemble.extraction.workers import CHUNKS_IN_WORK, Chunk, Job, Result, Threads, map_ahead
 
-    one_thread_a_batch()
-    make_deterministic(0)
-    network = Network(network_name, Backbone(weights="random"))
-    files = sorted(path.name for path in pictures.iterdir())
-    network.compile(engine)
-    network.features(np.zeros((default_batch_size(), network.input_size, network.input_size, 3), np.uint8))
+    job = ExtractJob(network_name, Backbone(weights="random"), pictures, find_device(precision))
+    listed = [Picture(path.name, check_picture(path).md5) for path in sorted(pictures.iterdir())]
+    worker: Any = job.worker()
+    worker(listed[:1])
+
+    class Ready(Threads):
+        def map(self, job: Job[Chunk, Result], chunks: Iterable[Chunk]) -> Iterator[Result]:  # noqa: ARG002
+            return map_ahead(worker, chunks, CHUNKS_IN_WORK)
+
     begin = time.perf_counter()
-    partial = PartialRows(work / f"ours-{time.time_ns()}.rows", network.n_features, "benchmark")
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
-        extract(network, pictures, files, partial, Extract())
-    rows = {
-        "label": np.zeros(len(files), np.int32),
-        "train_file": text_array(files),
-        "test_file": text_array([]),
-        "class_names": text_array(["one"]),
-    }
-    write_features(work / "ours.h5", partial, rows, {})
-    seconds = time.perf_counter() - begin
-    partial.remove()
-    return seconds
+        features = extract_features(job, listed, work / f"store-{time.time_ns()}", Ready())
+    rows = {"train_file": text_array(picture.file for picture in listed), "test_file": text_array([])}
+    write_features(work / "ours.h5", features, rows, {})
+    return time.perf_counter() - begin
 
 
 def forward_gflop(model: Any) -> float:

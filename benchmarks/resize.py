@@ -17,13 +17,16 @@ from gap_ensemble.scoring.scores import Scores
 from PIL import Image
 
 from gap_ensemble.competition.find import find_competition
-from gap_ensemble.extraction.engines import default_batch_size, one_thread_a_batch
+from gap_ensemble.extraction.devices import find_device
+from gap_ensemble.extraction.engines import Engine, open_engine
+from gap_ensemble.extraction.workers import map_ahead
 from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
 from gap_ensemble.heads.head import Outputs
 from gap_ensemble.images.decoding import read_linked_picture
 from gap_ensemble.messages.errors import run
-from gap_ensemble.messages.progress import N_WORKERS, Progress, map_ahead
-from gap_ensemble.networks.backbones import Network, make_deterministic
+from gap_ensemble.messages.progress import Progress
+from gap_ensemble.networks.keras_setup import make_deterministic
+from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import Backbone, Data, Train
 from gap_ensemble.validation.folds import assign_folds
 
@@ -37,10 +40,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help="a weights file of --backbone")
     parser.add_argument("--backbone", default="Xception", help="default: %(default)s")
     arguments = parser.parse_args()
-    one_thread_a_batch()
     make_deterministic(SEED)
-    network = Network(arguments.backbone, Backbone(weights=str(arguments.weights.resolve())))
-    network.compile()
+    network = open_network(arguments.backbone, Backbone(weights=str(arguments.weights.resolve())))
+    engine = open_engine(network, find_device("float32"))
     found = find_competition(arguments.raw, Data(raw=str(arguments.raw)))
     pictures = found.pictures[found.pictures["split"] == "train"]
     class_names = found.task.names
@@ -55,7 +57,7 @@ def main() -> None:
     }
     print("| resizing | dense head, log loss | logistic head, log loss |\n| --- | --- | --- |")
     for way, read in ways.items():
-        features = extract(network, [arguments.raw / file for file in pictures["file"]], read)
+        features = extract(engine, [arguments.raw / file for file in pictures["file"]], read)
         losses = []
         for options in (Train(), Train(head="logistic")):
             outputs = Outputs("classes", len(class_names))
@@ -69,18 +71,17 @@ def main() -> None:
         print(f"| {way} | {losses[0]:.4f} | {losses[1]:.4f} |", flush=True)
 
 
-def extract(network: Network, paths: list[Path], read: Callable[[Path], np.ndarray]) -> np.ndarray:
+def extract(engine: Engine, paths: list[Path], read: Callable[[Path], np.ndarray]) -> np.ndarray:
     """Return the features of all pictures, shape (n_pictures, n_features)."""
-    size = default_batch_size()
 
-    def features(start: int) -> np.ndarray:
-        return network.features(np.stack([read(path) for path in paths[start : start + size]]))
+    def features(path: Path) -> np.ndarray:
+        return engine(read(path)[None])
 
     rows = []
     with Progress(len(paths), "Extracting") as progress:
-        for some in map_ahead(features, range(0, len(paths), size), n_ahead=N_WORKERS):
-            rows.append(some)
-            progress.add(len(some))
+        for row in map_ahead(features, paths, engine.n_threads):
+            rows.append(row)
+            progress.add(1)
     return np.concatenate(rows)
 
 

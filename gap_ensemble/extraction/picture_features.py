@@ -206,6 +206,7 @@ def extract_features(
             print(f"WARNING: {store.folder}: {len(damaged.keys):,} rows are damaged on the disk; computed again")
             store.forget(damaged.keys)
         else:
+            store.note_user()
             return rows
 
 
@@ -214,8 +215,7 @@ def _compute(job: ExtractJob, pictures: list[Picture], store: NetworkStore, pool
     with store.writing() as writer:
         # Another run may have added some while this one waited for it.
         missing = store.missing([picture.md5 for picture in pictures])
-        first = {picture.md5: picture for picture in reversed(pictures) if picture.md5 in missing}
-        todo = [picture for picture in pictures if first.get(picture.md5) is picture]
+        todo = list({picture.md5: picture for picture in pictures if picture.md5 in missing}.values())
         if not todo:
             return
         if store.n_rows:

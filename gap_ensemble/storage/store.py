@@ -136,6 +136,15 @@ class NetworkStore:
         """Rows that are there."""
         return len(self.keys)
 
+    def note_user(self) -> None:
+        """Note that this repository uses the rows, so that `tools.store prune` in another one leaves them."""
+        path, user = self.folder / "about.json", str(repository())
+        with suppress(OSError, ValueError):  # A store that can only be read is of use, too.
+            about = json.loads(path.read_text())
+            if user not in about.setdefault("used_by", []):
+                about["used_by"].append(user)
+                write_text(path, json.dumps(about, indent=2) + "\n")
+
     def missing(self, keys: Sequence[str]) -> set[str]:
         """Return those keys, MD5 in hexadecimal, that have no row."""
         wanted = _packed(keys)
@@ -228,8 +237,9 @@ class Writer:
     def _open(self, n_columns: int) -> None:
         folder = self.store.folder
         if not (folder / "about.json").exists():
-            about = {**self.store.about, "n_features": n_columns, "used_by": [str(repository())]}
-            write_text(folder / "about.json", json.dumps(about, indent=2) + "\n")
+            write_text(
+                folder / "about.json", json.dumps({**self.store.about, "n_features": n_columns}, indent=2) + "\n"
+            )
         n_whole = len(_whole_records(self.paths["keys"], n_columns))
         for name, record_bytes in (("keys", KEY_BYTES), ("rows", 4 * n_columns)):
             number = os.open(self.paths[name], os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)

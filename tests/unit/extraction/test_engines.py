@@ -1,0 +1,126 @@
+"""Both engines compute what Keras computes, and a row depends on its picture alone."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gap_ensemble.extraction.engines import OpenVinoEngine, TensorFlowEngine
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.networks.network import open_network
+from gap_ensemble.params import Backbone
+
+SIZE = 32
+
+
+def network(name: str = "SmallConvNet", size: int = SIZE) -> Any:
+    return open_network(name, Backbone(weights="random", input_size=size))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).integers(256, size=(6, SIZE, SIZE, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(pictures: np.ndarray) -> np.ndarray:
+    """Return what Keras gives for the same pixels."""
+    keras_network = network()
+    return keras_network.model.predict_on_batch(keras_network.preprocess(pictures.astype(np.float32)))
+
+
+def one_by_one(engine: Any, pictures: np.ndarray) -> np.ndarray:
+    return np.concatenate([engine(picture[None]) for picture in pictures])
+
+
+def test_openvino_in_float32(pictures: np.ndarray, expected: np.ndarray) -> None:
+    features = one_by_one(OpenVinoEngine(network(), "float32", 2), pictures)
+    assert features.dtype == np.float32
+    assert np.abs(features - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_the_number_of_streams_changes_no_bit(pictures: np.ndarray) -> None:
+    one, many = (one_by_one(OpenVinoEngine(network(), "float32", n), pictures) for n in (1, 5))
+    assert one.tobytes() == many.tobytes()
+
+
+# Plain, residual, separable, with branches, with squeeze-and-excitation, with layer normalisation.
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("VGG16", 32),
+        ("ResNet50", 64),
+        ("Xception", 96),
+        ("InceptionV3", 96),
+        ("EfficientNetV2B0", 64),
+        ("ConvNeXtTiny", 64),
+        ("NASNetMobile", 224),
+        ("MobileNetV3Small", 64),
+        ("DenseNet121", 64),
+    ],
+)
+def test_kinds_of_networks(name: str, size: int) -> None:
+    one = network(name, size)
+    pictures = np.random.default_rng(0).integers(256, size=(2, size, size, 3)).astype(np.uint8)
+    expected = one.model.predict_on_batch(one.preprocess(pictures.astype(np.float32)))
+    features = one_by_one(OpenVinoEngine(one, "float32", 1), pictures)
+    assert np.abs(features - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("precision", "error"), [("float32", 1e-5), ("bfloat16", 0.1), ("float16", 0.02)])
+def test_tensorflow_in_every_precision(
+    precision: str, error: float, pictures: np.ndarray, expected: np.ndarray
+) -> None:
+    """The path of GPUs: pixels as bytes, mixed precision, preprocessing in the graph. Here it runs on the processor."""
+    engine = TensorFlowEngine(network(), precision, batch_size=6)
+    features = engine(pictures)
+    assert features.dtype == np.float32
+    difference = np.abs(features - expected).max() / np.abs(expected).max()
+    assert difference < error
+    assert (difference > 1e-4) == (precision != "float32")  # Else it would be float32 under another name.
+    assert engine(pictures[::-1])[::-1].tobytes() == features.tobytes()
+
+
+class Full(TensorFlowEngine):
+    """A device with room for so many pictures."""
+
+    room = 5
+
+    def _compute(self, pictures: np.ndarray) -> np.ndarray:
+        if len(pictures) > self.room:
+            raise self.out_of_memory(None, None, "full")
+        return super()._compute(pictures)
+
+
+def test_a_batch_that_does_not_fit_is_halved(
+    pictures: np.ndarray, expected: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = Full(network(), "float32", batch_size=12)
+    for _ in range(2):
+        features = engine(np.concatenate([pictures, pictures]))
+        np.testing.assert_allclose(features[:6], expected, rtol=1e-4, atol=1e-5)
+    assert capsys.readouterr().out.splitlines() == [
+        f"WARNING: SmallConvNet: out of memory with {n} pictures at a time; going on with {n // 2} "
+        "(extract.batch_size says how many)"
+        for n in (12, 6)
+    ]
+
+
+def test_one_picture_that_does_not_fit_is_an_error(pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Full, "room", 0)
+    with pytest.raises(UserError, match="out of memory with one picture of 32 pixels"):
+        Full(network(), "float32", batch_size=2)(pictures[:2])
+
+
+def test_a_network_that_openvino_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import openvino
+
+    def refuse(_: Any) -> None:
+        raise RuntimeError("No conversion rule for\nErfcinv")
+
+    monkeypatch.setattr(openvino, "convert_model", refuse)
+    with pytest.raises(
+        UserError, match=r"backbones\.SmallConvNet: OpenVINO.* can't take SmallConvNet: No conversion rule"
+    ):
+        OpenVinoEngine(network(), "float32", 1)

@@ -1,0 +1,259 @@
+"""No picture is computed twice, and the features are those of a run from nothing. Forward passes are counted."""
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gap_ensemble.extraction import picture_features
+from gap_ensemble.extraction.cores import usable_cores
+from gap_ensemble.extraction.devices import Device, find_device
+from gap_ensemble.extraction.picture_features import ExtractJob, Picture, code_of, extract_features, fingerprint
+from gap_ensemble.images.decoding import check_picture
+from gap_ensemble.messages.errors import UserError
+from gap_ensemble.networks.network import open_network
+from gap_ensemble.params import Backbone
+
+N_PICTURES, SIZE, N_FEATURES = 50, 16, 40
+
+
+class Counting:
+    """Computes next to nothing, where an engine would, and counts."""
+
+    input_size, n_threads = SIZE, 2
+    batch_size = 1
+    n_passes = n_opened = 0
+    dies_after = 10**9
+
+    def __init__(self, *_: Any):
+        Counting.n_opened += 1
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        if Counting.n_passes >= Counting.dies_after:
+            raise KeyboardInterrupt
+        Counting.n_passes += 1
+        return np.sqrt(pictures.reshape(len(pictures), -1)[:, :N_FEATURES].astype(np.float32))
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
+    monkeypatch.setattr(picture_features, "open_engine", Counting)
+    for name, value in (("n_passes", 0), ("n_opened", 0), ("dies_after", 10**9)):
+        monkeypatch.setattr(Counting, name, value)
+    return Counting
+
+
+def draw(raw: Path, number: int) -> Picture:
+    path = raw / f"{number}.png"
+    pixels = np.random.default_rng(number).integers(256, size=(20, 20, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return Picture(path.name, check_picture(path).md5)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Picture]:
+    (tmp_path / "raw").mkdir()
+    return [draw(tmp_path / "raw", number) for number in range(N_PICTURES)]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> ExtractJob:
+    entry = Backbone(weights="random", backbone="SmallConvNet", input_size=SIZE)
+    return ExtractJob("Small", entry, tmp_path / "raw", find_device("float32"))
+
+
+def features(job: ExtractJob, pictures: Sequence[Picture], folder: Path) -> bytes:
+    rows = extract_features(job, pictures, folder)
+    return rows.read(0, rows.n_rows).tobytes()
+
+
+def test_a_second_run_loads_no_network(
+    job: ExtractJob, pictures: list[Picture], counting: type[Counting], tmp_path: Path
+) -> None:
+    """So does a corrected label, which is no part of what a row goes by."""
+    first = features(job, pictures, tmp_path)
+    assert (counting.n_passes, counting.n_opened) == (N_PICTURES, 1)
+    assert features(job, pictures, tmp_path) == first
+    assert (counting.n_passes, counting.n_opened) == (N_PICTURES, 1)
+
+
+def test_renamed_files_in_another_order_run_no_network(
+    job: ExtractJob, pictures: list[Picture], counting: type[Counting], tmp_path: Path
+) -> None:
+    first = features(job, pictures, tmp_path)
+    for picture in pictures:
+        (job.raw / picture.file).rename(job.raw / f"renamed_{picture.file}")
+    renamed = [Picture(f"renamed_{picture.file}", picture.md5) for picture in reversed(pictures)]
+    again = np.frombuffer(features(job, renamed, tmp_path), np.float32).reshape(N_PICTURES, -1)
+    assert again[::-1].tobytes() == first
+    assert counting.n_passes == N_PICTURES
+
+
+def test_ten_more_pictures_compute_ten(
+    job: ExtractJob, pictures: list[Picture], counting: type[Counting], tmp_path: Path
+) -> None:
+    features(job, pictures, tmp_path / "store")
+    more = [draw(job.raw, number) for number in range(100, 110)]
+    mixed = more[:5] + pictures + more[5:]
+    incremental = features(job, mixed, tmp_path / "store")
+    assert counting.n_passes == N_PICTURES + 10
+    assert features(job, mixed, tmp_path / "other store") == incremental
+
+
+def test_a_replaced_test_set_computes_the_new_ones(
+    job: ExtractJob, pictures: list[Picture], counting: type[Counting], tmp_path: Path
+) -> None:
+    train, test = pictures[:30], pictures[30:]
+    features(job, train + test, tmp_path)
+    hidden = [draw(job.raw, number) for number in range(200, 207)]
+    features(job, train + hidden, tmp_path)
+    assert counting.n_passes == N_PICTURES + 7
+
+
+def test_a_picture_that_stands_twice_is_computed_once(
+    job: ExtractJob, pictures: list[Picture], counting: type[Counting], tmp_path: Path
+) -> None:
+    features(job, [*pictures, *pictures[:9]], tmp_path)
+    assert counting.n_passes == N_PICTURES
+
+
+def test_an_interrupted_run_keeps_what_it_has_and_says_so(
+    job: ExtractJob,
+    pictures: list[Picture],
+    counting: type[Counting],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(picture_features, "CHUNK", 4)
+    monkeypatch.setattr(counting, "dies_after", 30)
+    with pytest.raises(KeyboardInterrupt, match=r"Small keeps (\d+) of 50 pictures; `dvc repro` goes on") as stopped:
+        features(job, pictures, tmp_path / "store")
+    n_kept = int(str(stopped.value).split()[2])
+    assert n_kept >= 12
+    monkeypatch.setattr(counting, "dies_after", 10**9)
+    before = counting.n_passes
+    resumed = features(job, pictures, tmp_path / "store")
+    assert counting.n_passes - before == N_PICTURES - n_kept
+    assert features(job, pictures, tmp_path / "other store") == resumed
+
+
+def test_rows_that_are_damaged_on_the_disk_are_computed_again(
+    job: ExtractJob,
+    pictures: list[Picture],
+    counting: type[Counting],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = features(job, pictures, tmp_path)
+    (path,) = tmp_path.glob("*/rows")
+    with open(path, "r+b") as file:
+        file.seek(1000)
+        file.write(bytes(200))
+    assert features(job, pictures, tmp_path) == first
+    assert N_PICTURES < counting.n_passes <= N_PICTURES + 3
+    assert "damaged on the disk; computed again" in capsys.readouterr().out
+
+
+def test_a_picture_that_has_changed_since_link_is_refused(
+    job: ExtractJob, pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_features, "open_engine", Counting)
+    draw(job.raw, 300)
+    (job.raw / "300.png").replace(job.raw / pictures[7].file)
+    with pytest.raises(UserError, match=r"7\.png: is not the picture that stage link has checked; run `dvc repro`"):
+        features(job, pictures, tmp_path)
+
+
+def test_nothing_is_left_behind_when_the_network_cannot_be_loaded(
+    job: ExtractJob, pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise UserError("mine.weights.h5: does not fit")
+
+    monkeypatch.setattr(picture_features, "open_engine", refuse)
+    with pytest.raises(UserError, match="does not fit"):
+        features(job, pictures, tmp_path / "store")
+    assert not list((tmp_path / "store").iterdir())
+
+
+@pytest.mark.parametrize("change", ["precision", "flip", "units", "grey scale", "input size", "code"])
+def test_what_changes_features_changes_the_fingerprint(
+    change: str, job: ExtractJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gap_ensemble.images.grey import Scale
+
+    def fingerprint_of(job: ExtractJob) -> str:
+        return fingerprint(open_network(job.name, job.entry), job)
+
+    before, values = fingerprint_of(job), dict(vars(job))
+    assert fingerprint_of(ExtractJob(**values)) == before
+    if change in ("precision", "units"):
+        device = vars(job.device) | {change: "bfloat16"}
+        values["device"] = Device(**device)
+    elif change == "flip":
+        values["flip"] = True
+    elif change == "grey scale":
+        values["grey_scale"] = Scale(0, 4095)
+    elif change == "input size":
+        values["entry"] = job.entry.model_copy(update={"input_size": 24})
+    else:
+        monkeypatch.setattr(picture_features, "code_of", lambda source: code_of(source) + "1")
+    assert fingerprint_of(ExtractJob(**values)) != before
+
+
+def test_comments_are_no_code() -> None:
+    assert code_of('def f():\n    """Say it."""\n    return 1  # one\n') == code_of("def f():\n    return 1\n")
+    assert code_of("def f():\n    return 1\n") != code_of("def f():\n    return 2\n")
+
+
+def test_a_job_can_be_sent_to_another_process(job: ExtractJob) -> None:
+    assert pickle.loads(pickle.dumps(job)) == job
+
+
+def test_a_worker_on_another_device_refuses(job: ExtractJob) -> None:
+    other = Device(**vars(job.device) | {"units": "x86_64 avx2 amx_bf16"})
+    with pytest.raises(UserError, match=r"Small: a worker would compute on .* which gives other features"):
+        ExtractJob(**vars(job) | {"device": other}).worker()
+
+
+ON_ONE_CORE = """
+import os, pickle, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
+from pathlib import Path
+job, pictures = pickle.load(open(sys.argv[2], "rb"))
+from gap_ensemble.extraction.cores import usable_cores
+from gap_ensemble.extraction.picture_features import extract_features
+print(usable_cores(), flush=True)
+rows = extract_features(job, pictures, Path(sys.argv[3]))
+sys.stdout.buffer.write(rows.read(0, rows.n_rows).tobytes().hex().encode())
+"""
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
+def test_one_and_two_cores_give_the_same_bytes(job: ExtractJob, pictures: list[Picture], tmp_path: Path) -> None:
+    (tmp_path / "job").write_bytes(pickle.dumps((job, pictures)))
+    root = Path(__file__).resolve().parents[3]
+    results = [
+        subprocess.run(
+            [sys.executable, "-c", ON_ONE_CORE, str(n_cores), tmp_path / "job", tmp_path / f"store{n_cores}"],
+            capture_output=True,
+            text=True,
+            cwd=root,
+            check=True,
+        ).stdout.splitlines()
+        for n_cores in (1, 2)
+    ]
+    assert [result[0] for result in results] == ["1", "2"]
+    assert results[0][-1] == results[1][-1]
+    assert len(results[0][-1]) == 2 * 4 * 128 * N_PICTURES
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
