@@ -114,10 +114,9 @@ def print_table(
 ) -> None:
     """Print a row for every network and contender."""
     print(f"Large matrices: {peak:,.0f} GFLOP/s\n")
-    print(
-        "| network | contender | pictures/s | to keras | to onnx | share of the arithmetic | peak memory, GiB | start-up, s |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    columns = ["network", "contender", "pictures/s", "to keras", "to onnx"]
+    columns += ["share of the arithmetic", "peak memory, GiB", "start-up, s"]
+    print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
     for network in gflop:
         for contender in [name for name in CONTENDERS if (network, name) in rates]:
             mine = np.array(rates[network, contender])
