@@ -62,11 +62,14 @@ COLUMNS = [
     "source",
 ]
 # Patterns on the name without suffix: of two sides, of a person, of a frame.
+PERSONS = tuple(
+    rf"({word}[-_ ]?\d+)" for word in ("person", "patient", "subject", "driver", "case", "donor", "pat", "subj")
+)
 PATTERNS = (
     r"(.*)[_-](left|right)$",
     r"(.*)[_ -](l|r|L|R|OD|OS|od|os)$",
     r"(\d{3,})[LR]$",
-    *(rf"({word}[-_ ]?\d+)" for word in ("person", "patient", "subject", "driver", "case", "donor", "pat", "subj")),
+    *PERSONS,
     r"(.*)[_-](?:frame|slice|crop|view|shot|img|aug|copy|rot|patch|tile|angle)[-_]?\d+$",
 )
 MIN_GROUPS = 3
@@ -142,8 +145,9 @@ def hint(attributes: Attributes, files: list[str], target_of: Mapping[str, tuple
             f"{name}: {column} looks like a group: {n:,} values in {n_rows:,} rows{also}; pictures of one group in two "
             f"folds flatter the scores: set data.groups: {column}"
         )
-    names = [stem(file) for file in files[:MAX_NAMES]]
-    for pattern in PATTERNS:
+    stems, paths = [stem(file) for file in files[:MAX_NAMES]], files[:MAX_NAMES]
+    # Of a person also where it is a folder: patient00001/study1/view1.jpg.
+    for pattern, names in [*((p, stems) for p in PATTERNS), *((p, paths) for p in PERSONS)]:
         found = [match[1] for match in map(re.compile(pattern).search, names) if match]
         if len(found) * 5 >= len(names) and 2 <= len(set(found)) <= 0.9 * len(found):
             return (
@@ -153,7 +157,8 @@ def hint(attributes: Attributes, files: list[str], target_of: Mapping[str, tuple
             )
     names = [stem(file) for file in files]
     folders = {file.rpartition("/")[0] for file in files}
-    if len(set(names)) * 2 <= len(names) and len(folders) * 2 <= len(files):
+    # Many names in few folders: not `1.png` in every folder of a class that is counted from 1.
+    if len(set(names)) * 2 <= len(names) and len(folders) <= len(set(names)):
         return (
             f"the same file names stand in several folders ({len(set(names)):,} names, {len(names):,} pictures): if "
             "they show the same thing, set data.groups: '([^/]+)$'"

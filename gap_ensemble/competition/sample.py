@@ -131,6 +131,12 @@ def choose_sample(tables: list[TableFile], known: Known) -> tuple[Sample | None,
         samples.append((known.n_rows(sample.ids), sample))
     if not samples:
         return None, []
-    # Later stages are called later: stg2 after stg1.
-    chosen = max(samples, key=lambda pair: (pair[0], "sub" in pair[1].name.lower(), pair[1].name))[1]
+
+    def rank(pair: tuple[int, Sample]) -> tuple[int, bool, bool, list[int], int, str]:
+        n_rows, sample = pair
+        # Later stages are called later: stg2 after stg1. An empty sample says less than a full one.
+        numbers = [int(number) for number in re.findall(r"\d+", sample.name)]
+        return n_rows, "sub" in sample.name.lower(), bool(sample.values), numbers, -len(sample.name), sample.name
+
+    chosen = max(samples, key=rank)[1]
     return chosen, [sample.name for _, sample in samples if sample is not chosen]

@@ -272,7 +272,7 @@ def long_target(table: pd.DataFrame, id_column: str, sample: Sample) -> pd.DataF
 
 def _column(raw: Path, rows: Rows, name: str, sample: Sample | None, data: Data, meant: bool) -> Target:
     """Read a column."""
-    values = rows.file.table[name].map(composed)
+    values = _plain(rows.file.table[name].map(composed), sample)
     source = f"{rows.file.name}:{name}"
     distinct = [value for value in values.unique() if value]
     kind, separator = _kind(name, distinct, sample, data, meant)
@@ -337,6 +337,15 @@ def _column(raw: Path, rows: Rows, name: str, sample: Sample | None, data: Data,
         row: (found[0],) for row, found in several.items() if found[0] or kind == "labels"
     }
     return Target(source, kind, names, value_of, rows, separator, name, problems, empty, warnings)
+
+
+def _plain(values: pd.Series, sample: Sample | None) -> pd.Series:
+    """Return whole numbers without a point, unless the sample writes one: pandas writes 1.0 where a column has gaps."""
+    pointed = [value.endswith(".0") and value[:-2].lstrip("-").isdigit() for value in values.unique() if value]
+    shown = [*sample.values, *sample.columns] if sample else []
+    if not pointed or not all(pointed) or any(value.endswith(".0") for value in shown):
+        return values
+    return values.str.removesuffix(".0")
 
 
 def _is_long_table(

@@ -192,6 +192,7 @@ KINDS = {
     "negative numbers": ("y", ["-1.5", "2.5"] * 4, "0", {}, ("numbers", "numbers", "rmse")),
     "ages": ("age", [str(20 + 7 * i) for i in range(8)], "0", {}, ("numbers", "numbers", "rmse")),
     "whole numbers with a point": ("y", ["1.0", "2.0", "3.0", "1.0"] * 2, "1.0", {}, ("classes", "class", "accuracy")),
+    "grades with a point": ("grade", ["0.0", "1.0", "2.0", "4.0"] * 2, "0", {}, ("grades", "grade", "quadratic_kappa")),
     "marks": ("y", "01010101", "0.5", {}, ("classes", "probability", "log_loss")),
 }
 
@@ -215,7 +216,9 @@ def test_kind_form_and_metric(
 
     assert result.submission is not None
     assert (result.task.kind, result.submission.form, result.task.metric) == expected
-    assert list(target_of(result).values()) == list(values)
+    assert list(target_of(result).values()) == [
+        value.removesuffix(".0") if shown != "1.0" else value for value in values
+    ]
 
 
 @pytest.mark.parametrize(
@@ -294,6 +297,14 @@ def test_the_sample_with_ids_of_most_test_pictures_is_chosen(tmp_path: Path) -> 
 
     assert list(result.rows["row"][-2:]) == ["img_1.jpg", "test_stg2/image_1.jpg"]
     assert warned(result, "left unread: sample_submission_stg1.csv")
+
+
+def test_an_empty_sample_gives_way_to_a_full_one(tmp_path: Path) -> None:
+    tables = {"sample_submission.csv": "id,y\n1,a\n", "sample_submission_null.csv": "id,y\n1,\n"}
+
+    result = found(tmp_path, [*THREE, "test/1.jpg"], tables)
+
+    assert warned(result, "sample_submission.csv is the sample submission")
 
 
 @pytest.mark.parametrize("sample", [True, False])

@@ -87,6 +87,24 @@ def test_plain_names_are_no_groups(tmp_path: Path, names: list[str]) -> None:
     assert not warned(found(tmp_path, [*files, "test/q.jpg"], SAMPLE), "groups")
 
 
+@pytest.mark.parametrize("folders", [12, 2])
+def test_names_that_every_folder_counts_anew_are_no_groups(tmp_path: Path, folders: int) -> None:
+    files = [f"train/c{k}/{i}.jpg" for k in range(folders) for i in range(24 // folders if folders > 2 else 1)]
+
+    assert not warned(found(tmp_path, [*files, "test/q.jpg"], {"sample_submission.csv": "id,x\nq,c1\n"}), "groups")
+
+
+def test_folders_of_patients_are_named(tmp_path: Path) -> None:
+    files = [f"train/patient{p:05d}/study1/view{v}.jpg" for p in range(6) for v in (1, 2)]
+    rows = [(file, p % 2) for file, p in zip(files, [p for p in range(6) for _ in (1, 2)], strict=True)]
+    tables: Tables = {"train.csv": table("Path,target", rows), "sample_submission.csv": "Path,target\nq.jpg,0.5\n"}
+
+    result = found(tmp_path, [*files, "test/q.jpg"], tables)
+
+    assert warned(result, r"data.groups: '(patient[-_ ]?\d+)'")
+    assert len(set(group_of(found(tmp_path, [], {}, groups=r"(patient[-_ ]?\d+)")).values())) == 6
+
+
 def test_the_same_names_in_several_class_folders_are_named(tmp_path: Path) -> None:
     files = [f"train/{folder}/{i:05d}.jpg" for folder in ("Cover", "UERD") for i in range(6)]
 
