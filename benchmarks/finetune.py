@@ -20,7 +20,7 @@ from gap_ensemble.scoring.scores import Scores
 from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
 from gap_ensemble.heads.head import Outputs
 from gap_ensemble.messages.errors import run
-from gap_ensemble.networks.backbones import make_deterministic
+from gap_ensemble.networks.keras_setup import make_deterministic
 from gap_ensemble.params import Train
 from gap_ensemble.paths import ENSEMBLE, GROUPS
 from gap_ensemble.storage.features import open_features

@@ -5,15 +5,18 @@
 Reads the pictures that `data/manifest.csv` lists. Writes `weights/tuned/<name>.weights.h5`, which an entry of
 `backbones` names as its weights, and the learning curves, `results/finetune/<name>.csv` and `.png`.
 
-A network that has seen a picture's label flatters that picture. So a part of the training pictures is held out: this
-stage never looks at them, and they alone judge in the train stage. The weights file lists the pictures that the network
-has seen, by their content, and the list goes with the features that are extracted with it.
+A network that was fine-tuned on a picture scores too well on it. So a part of the training pictures is held out: this
+stage never looks at them, and stage train validates on them alone. The weights file lists the pictures that the network
+was fine-tuned on, by their content, and the list goes with the features that are extracted with it.
 
-A killed run is taken up after its last whole epoch.
+A killed run goes on after its last whole epoch.
 """
 
+import hashlib
+import inspect
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,15 @@ from gap_ensemble.extraction.devices import find_device
 from gap_ensemble.extraction.picture_features import ExtractJob, Picture, extract_features
 from gap_ensemble.extraction.workers import map_ahead
 from gap_ensemble.finetuning import tuning
-from gap_ensemble.finetuning.tuning import Checkpoints, first_trained_layer, is_trainable, reseed, training_model
+from gap_ensemble.finetuning.tuning import (
+    Checkpoints,
+    check_backbones,
+    first_trained_layer,
+    is_trainable,
+    reseed,
+    training_model,
+    tuned_weights,
+)
 from gap_ensemble.heads import dense
 from gap_ensemble.heads import head as head_module
 from gap_ensemble.heads import rows as rows_module
@@ -40,12 +51,12 @@ from gap_ensemble.heads.head import Outputs, TrainingData
 from gap_ensemble.heads.rows import Rows
 from gap_ensemble.images import decoding as images
 from gap_ensemble.images.decoding import read_linked_picture
-from gap_ensemble.images.grey import read_grey_scale
+from gap_ensemble.images.grey import Scale, read_grey_scale
 from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.messages.progress import Progress
-from gap_ensemble.networks import backbones, small_convnet
-from gap_ensemble.networks.backbones import Network, check_entries, make_deterministic, save_tuned, tuned_weights
-from gap_ensemble.networks.quiet_keras import keras
+from gap_ensemble.networks.applications import Application
+from gap_ensemble.networks.keras_setup import keras, make_deterministic
+from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import Finetune, Train, entry_of_command_line, load_params
 from gap_ensemble.paths import CURVES, PARTIAL
 from gap_ensemble.storage import features
@@ -57,8 +68,8 @@ from gap_ensemble.tasks.task import task_of
 from gap_ensemble.validation import folds
 from gap_ensemble.validation.folds import hold_out
 
-# Of the pictures that are not held out, this share of every class chooses the best epoch; the others train.
-SHARE_OF_CHOICE = 0.1
+# Of the pictures that are not held out, this share of every class is for early stopping; the others train.
+SHARE_OF_EARLY_STOPPING = 0.1
 
 
 def main() -> None:
@@ -66,12 +77,17 @@ def main() -> None:
     params = load_params()
     name = entry_of_command_line("finetune", params.finetune)
     make_deterministic(params.seed)
-    check_entries(params)
     entry = params.finetune[name]
     mixed = use_mixed_precision(entry)
     if mixed:
         keras.mixed_precision.set_global_policy("mixed_float16")
-    network = Network(name, entry, section="finetune")
+    network = open_network(name, entry, section="finetune")
+    if not isinstance(network, Application):
+        raise UserError(
+            f"params.yaml: finetune.{name}: {network.title} can't be fine-tuned; accepted: networks of "
+            "keras.applications and of this project; use its frozen features in backbones"
+        )
+    check_backbones(name, params)
     first_layer = first_trained_layer(network.base, name, entry)
     task = task_of(read_competition())
     if task.competition.task.kind not in ("classes", "grades"):
@@ -83,39 +99,38 @@ def main() -> None:
     pictures = whole_pictures("train")
     targets = targets[targets["split"] == "train"].set_index("row").loc[pictures["id"]]
     class_names, label = task.names, task.encode(targets)
-    seen, chooses = split(name, entry.held_out, pictures, label, params.seed)
-    rows, label = pictures[seen], label[seen]
-    train, choose = (
-        Pictures(Path(params.data.raw), list(rows["file"][part]), label[part], network.input_size, entry.batch_size)
-        for part in (~chooses, chooses)
+    used, stops = split(name, entry.held_out, pictures, label, params.seed)
+    rows, label = pictures[used], label[used]
+    source = Source(Path(params.data.raw), network.input_size, read_grey_scale())
+    train, stopping = (
+        Pictures(source, list(rows["file"][part]), label[part], entry.batch_size) for part in (~stops, stops)
     )
     trainable = [is_trainable(step) for step in network.base.operations]
     print(
         f"{name}: training {sum(trainable[first_layer:])} of {sum(trainable)} layers, from "
         f"{network.base.operations[first_layer:][trainable[first_layer:].index(True)].name} on, with "
-        f"{len(train.files):,} pictures; {len(choose.files):,} more choose the epoch; computed in "
+        f"{len(train.files):,} pictures; {len(stopping.files):,} more for early stopping; computed in "
         f"{network.base.compute_dtype}"
     )
 
-    modules = [backbones, dense, engines, picture_features, features, folds, head_module, rows_module]
-    modules += [*images.MODULES, small_convnet, tuning]
-    values = [entry.model_dump_json(), str(mixed), str(params.seed), rows.to_csv(), str(chooses.tolist())]
-    fingerprint = network.fingerprint([*modules, sys.modules[__name__]], *(value.encode() for value in values))
+    modules = [dense, engines, picture_features, features, folds, head_module, rows_module, *images.MODULES, tuning]
+    code = [inspect.getsource(module) for module in [*modules, sys.modules[__name__]]]
+    values = [entry.model_dump_json(), mixed, params.seed, rows.to_csv(), label.tolist(), stops.tolist()]
+    fingerprint = hashlib.sha256(repr([network.fingerprint(), code, values]).encode()).hexdigest()
     checkpoints = Checkpoints(PARTIAL / f"finetune.{name}", fingerprint)
     try:
         head = None
         if entry.weights != "random":
-            device, scale = find_device("float32"), read_grey_scale()
-            job = ExtractJob(name, entry, train.raw, device, scale, section="finetune")
-            train_pictures = [Picture(*row) for row in zip(train.files, rows["md5"][~chooses], strict=True)]
+            job = ExtractJob(name, entry, source.raw, find_device("float32"), source.grey_scale, section="finetune")
+            train_pictures = [Picture(*row) for row in zip(train.files, rows["md5"][~stops], strict=True)]
             stored = extract_features(job, train_pictures, store_folder(params.extract.store))
             head = trained_head(stored.read(0, stored.n_rows), train.label, len(class_names), params.seed)
         model = training_model(network, entry, first_layer, head, len(class_names))
-        fit(model, train, choose, checkpoints, name, entry, params.seed)
+        fit(model, train, stopping, checkpoints, name, entry, params.seed)
         checkpoints.load(model, checkpoints.best)
         write_curves(name, checkpoints.curves, checkpoints.best)
         # What it started from may have been fine-tuned before.
-        save_tuned(network, tuned_weights(name), {*rows["md5"], *network.seen})
+        network.save_weights(tuned_weights(name), {*rows["md5"], *network.fine_tuned_on})
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"{name} keeps {max(checkpoints.n_epochs, 0)} whole epochs; `dvc repro` goes on from there"
@@ -136,27 +151,27 @@ def use_mixed_precision(entry: Finetune) -> bool:
 def split(
     name: str, held_out: float, pictures: pd.DataFrame, label: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pictures that are not held out, and which of them choose the best epoch.
+    """Return the pictures that are not held out, and which of them are for early stopping.
 
     Returns
     -------
-    seen : ndarray of shape (n_pictures,), bool
-    chooses : ndarray of shape (n_seen,), bool
+    used : ndarray of shape (n_pictures,), bool
+    stops : ndarray of shape (n_used,), bool
 
     Raises
     ------
     UserError
-        If too few pictures are left to train and to choose.
+        If too few pictures are left to train and to stopping.
     """
-    seen = ~hold_out(label, pictures["md5"].to_numpy(str), held_out, seed)
-    chooses = hold_out(label[seen], pictures["md5"][seen].to_numpy(str), SHARE_OF_CHOICE, seed + 1)
-    if seen.all() or chooses.all() or not chooses.any():
+    used = ~hold_out(label, pictures["md5"].to_numpy(str), held_out, seed)
+    stops = hold_out(label[used], pictures["md5"][used].to_numpy(str), SHARE_OF_EARLY_STOPPING, seed + 1)
+    if used.all() or stops.all() or not stops.any():
         raise UserError(
-            f"params.yaml: finetune.{name}.held_out: found {held_out}, which holds out {(~seen).sum():,} "
-            f"of {len(pictures):,} training pictures, and leaves {chooses.sum():,} of the others to choose the best "
-            "epoch by; change it, or bring more pictures of every class"
+            f"params.yaml: finetune.{name}.held_out: found {held_out}, which holds out {(~used).sum():,} "
+            f"of {len(pictures):,} training pictures, and leaves {stops.sum():,} of the others for early "
+            "stopping; change it, or bring more pictures of every class"
         )
-    return seen, chooses
+    return used, stops
 
 
 def trained_head(features: np.ndarray, label: np.ndarray, n_classes: int, seed: int) -> Any:
@@ -181,31 +196,40 @@ def trained_head(features: np.ndarray, label: np.ndarray, n_classes: int, seed: 
     return heads[0]
 
 
+@dataclass(frozen=True)
+class Source:
+    """How files become pictures: the folder from which they are seen, pixels a side, the data set's grey scale."""
+
+    raw: Path
+    input_size: int
+    grey_scale: Scale | None
+
+
 class Pictures:
     """Labelled pictures, decoded ahead in threads and given out in batches.
 
     Parameters
     ----------
-    raw : Path
-        The folder from which the files are seen.
+    source : Source
+        How files become pictures.
     files : list of str
         The pictures.
     label : ndarray of shape (n_pictures,), integer
         Class of every picture.
-    input_size, batch_size : int
-        Pixels a side, and pictures at a time.
+    batch_size : int
+        Pictures at a time.
     """
 
-    def __init__(self, raw: Path, files: list[str], label: np.ndarray, input_size: int, batch_size: int):
-        self.raw, self.files, self.label = raw, files, label
-        self.input_size, self.batch_size = input_size, batch_size
+    def __init__(self, source: Source, files: list[str], label: np.ndarray, batch_size: int):
+        self.source, self.files, self.label, self.batch_size = source, files, label, batch_size
 
     def batches(self, rng: np.random.Generator | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield pictures (n, input_size, input_size, 3), float32, and labels (n,); with `rng`, in random order."""
         order = np.arange(len(self.files)) if rng is None else rng.permutation(len(self.files))
 
         def read(row: int) -> np.ndarray:
-            return read_linked_picture(self.raw / self.files[row], self.input_size)
+            source = self.source
+            return read_linked_picture(source.raw / self.files[row], source.input_size, source.grey_scale)
 
         pictures = map_ahead(read, order, n_ahead=2 * self.batch_size)
         for start in range(0, len(order), self.batch_size):
@@ -214,7 +238,7 @@ class Pictures:
 
 
 def fit(
-    model: Any, train: Pictures, choose: Pictures, checkpoints: Checkpoints, name: str, entry: Finetune, seed: int
+    model: Any, train: Pictures, stopping: Pictures, checkpoints: Checkpoints, name: str, entry: Finetune, seed: int
 ) -> None:
     """Train epoch by epoch, from where the checkpoints are, until none has been better for `patience` epochs.
 
@@ -222,8 +246,8 @@ def fit(
     ----------
     model : keras.Model
         As `training_model` returns it.
-    train, choose : Pictures
-        What trains, and what chooses the best epoch.
+    train, stopping : Pictures
+        What trains, and what is for early stopping.
     checkpoints : Checkpoints
         Gets the model after every epoch.
     name : str
@@ -242,7 +266,7 @@ def fit(
         print(f"{name}: going on after epoch {checkpoints.n_epochs} of an interrupted run")
         checkpoints.load(model, checkpoints.n_epochs)
     else:
-        start = evaluate(model, choose)
+        start = evaluate(model, stopping)
         checkpoints.add(model, {"loss": float("nan"), "accuracy": float("nan"), **start})
     import tensorflow as tf
 
@@ -258,7 +282,7 @@ def fit(
                     sums += np.array(model.train_on_batch(pictures, targets)) * len(label)
                     progress.add(len(label))
                 loss, accuracy = (sums / len(train.files)).tolist()
-                scores = {"loss": loss, "accuracy": accuracy} | evaluate(model, choose)
+                scores = {"loss": loss, "accuracy": accuracy} | evaluate(model, stopping)
             except tf.errors.ResourceExhaustedError:
                 raise UserError(
                     f"params.yaml: finetune.{name}.batch_size: found {entry.batch_size}, which is out of memory; set a "
@@ -292,7 +316,7 @@ def write_curves(name: str, curves: dict[str, list[float]], best: int) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, metric, label in zip(axes, ("loss", "accuracy"), ("log loss", "accuracy"), strict=True):
         axis.plot(table["epoch"], table[metric], label="training, augmented")
-        axis.plot(table["epoch"], table[f"val_{metric}"], label="choosing the epoch")
+        axis.plot(table["epoch"], table[f"val_{metric}"], label="early stopping")
         axis.axvline(best, color="grey", linestyle=":", label="kept")
         axis.set(xlabel="epoch", ylabel=label, title=name)
     axes[0].legend()

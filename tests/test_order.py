@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from gap_ensemble.networks.quiet_keras import keras
+from gap_ensemble.networks.keras_setup import keras
 from gap_ensemble.params import PARAMS_FILE
 from stages import ensemble, extract, link, predict, train
 

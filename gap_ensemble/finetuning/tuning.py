@@ -13,11 +13,46 @@ import numpy as np
 from gap_ensemble.heads.dense import DenseHead
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.keras_setup import keras
-from gap_ensemble.params import Augment, Finetune
+from gap_ensemble.params import Augment, Finetune, Params
+from gap_ensemble.paths import TUNED, WEIGHTS
 from gap_ensemble.storage.files import write_text
 from gap_ensemble.storage.hdf5 import atomic_hdf5
 
 NORMALISATIONS = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
+
+
+def tuned_weights(name: str) -> Path:
+    """Return the weights file that the entry `name` of `finetune` writes."""
+    return TUNED / f"{name}.weights.h5"
+
+
+def check_backbones(name: str, params: Params) -> None:
+    """Check that the entries which name a fine-tuned file can take it, before it is trained.
+
+    Raises
+    ------
+    UserError
+        With a line for every entry that names another network, or another input size.
+    """
+    tuned = params.finetune[name]
+    title = tuned.backbone or name
+    problems = []
+    for section, entries in (("backbones", params.backbones), ("finetune", params.finetune)):
+        for user, entry in entries.items():
+            if entry.weights is None or WEIGHTS / entry.weights != tuned_weights(name):
+                continue
+            if (entry.backbone or user) != title:
+                problems.append(
+                    f"params.yaml: {section}.{user}: {entry.backbone or user} can't take {tuned_weights(name)}, which "
+                    f"will be {title}'s; set backbone: {title}"
+                )
+            if entry.arguments != tuned.arguments:
+                problems.append(
+                    f"params.yaml: {section}.{user}.arguments: found {entry.arguments}; {tuned_weights(name)} will be "
+                    f"of a network with {tuned.arguments}: set the same"
+                )
+    if problems:
+        raise UserError(problems)
 
 
 def first_trained_layer(model: Any, name: str, entry: Finetune) -> int:

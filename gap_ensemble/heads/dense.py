@@ -123,7 +123,7 @@ class Stack:
     """
 
     def __init__(self, data: TrainingData, folds: list[int]):
-        from gap_ensemble.networks.quiet_keras import keras
+        from gap_ensemble.networks.keras_setup import keras
 
         self.data, self.folds, self.n_heads = data, folds, len(folds)
         options = data.options
