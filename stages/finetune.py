@@ -109,9 +109,12 @@ def main() -> None:
     print(
         f"{name}: training {sum(trainable[first_layer:])} of {sum(trainable)} layers, from "
         f"{network.base.operations[first_layer:][trainable[first_layer:].index(True)].name} on, with "
-        f"{len(train.files):,} pictures; {len(stopping.files):,} more for early stopping; computed in "
-        f"{network.base.compute_dtype}"
+        f"{len(train.files):,} pictures; {len(stopping.files):,} more for early stopping"
     )
+    device = find_device("float32")
+    print(f"{name}: trained on {device.name}, {network.base.compute_dtype}, TensorFlow", flush=True)
+    if device.warning:
+        print(f"WARNING: {device.warning}", flush=True)
 
     modules = [dense, engines, picture_features, features, folds, head_module, rows_module, *images.MODULES, tuning]
     code = [inspect.getsource(module) for module in [*modules, sys.modules[__name__]]]
@@ -121,7 +124,7 @@ def main() -> None:
     try:
         head = None
         if entry.weights != "random":
-            job = ExtractJob(name, entry, source.raw, find_device("float32"), source.grey_scale, section="finetune")
+            job = ExtractJob(name, entry, source.raw, device, source.grey_scale, section="finetune")
             train_pictures = [Picture(*row) for row in zip(train.files, rows["md5"][~stops], strict=True)]
             stored = extract_features(job, train_pictures, store_folder(params.extract.store))
             head = trained_head(stored.read(0, stored.n_rows), train.label, len(class_names), params.seed)

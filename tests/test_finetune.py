@@ -361,7 +361,7 @@ def test_half_precision_trains_and_writes_whole_weights(project: Path, run_modul
     link.main()
     done = run_module("stages.finetune", "Half")
     assert done.returncode == 0, done.stderr
-    assert "computed in float16" in done.stdout
+    assert ", float16, TensorFlow" in done.stdout
     network = Network("Half", Backbone(weights="tuned/Half.weights.h5", **SMALL))
     assert {weights.dtype for weights in network.base.get_weights()} == {np.dtype(np.float32)}
     assert np.isfinite(pd.read_csv(CURVES / "Half.csv")["val_loss"]).all()
