@@ -10,8 +10,8 @@ import pandas as pd
 from gap_ensemble.competition.table_files import TableFile
 
 SAMPLE_NAME = re.compile(
-    r"sample.*sub|sub.*sample|sample.*solution|(example|random|naive|dummy|baseline).*sub|sub.*(format|example|template)"
-    r"|benchmark|^sample$"
+    r"samplesub|sample.*submi|submi.*sample|sample.*solution|(example|random|naive|dummy|baseline).*submi"
+    r"|submi.*(format|example|template)|benchmark|^sample$"
 )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from made_competitions import found, table, target_of, warned
 
+from gap_ensemble.competition.sample import is_sample
 from gap_ensemble.messages.errors import UserError
 
 # Classes, the sample's column and values, data.positive_class, and the submission that they mean.
@@ -316,3 +317,22 @@ def test_without_test_pictures_everything_up_to_the_scores_runs(tmp_path: Path, 
     assert list(result.rows["split"].unique()) == ["train"]
     assert (result.submission is not None) == sample
     assert warned(result, "everything up to the scores runs")
+
+
+SAMPLES = [
+    "sample_submission.csv", "sampleSubmission.csv", "SampleSubmission_v2.csv", "stage_2_sample_submission.csv",
+    "kaggle_sample_submission.csv", "sample_submission_randomlabel.csv", "submission_format.csv",
+    "all_ones_benchmark.csv", "example_submission.csv", "sample.csv",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_names_of_samples(name: str) -> None:
+    assert is_sample(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["train.csv", "train_subsample.csv", "samples.csv", "submission.csv", "test_sample_ids.csv"]
+)
+def test_names_that_are_no_samples(name: str) -> None:
+    assert not is_sample(name)
