@@ -142,7 +142,7 @@ def _computes_in(core: Any, precision: str) -> bool:
     import openvino
     from openvino import opset13 as ops
 
-    parameter = ops.parameter([1, 1], "f32")
+    parameter = ops.parameter([1, 1], openvino.Type.f32)
     model = openvino.Model([ops.relu(parameter)], [parameter], "one")
     hint = OPENVINO_NAMES[precision][0]
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})

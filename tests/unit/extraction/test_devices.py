@@ -52,6 +52,20 @@ def test_a_precision_that_the_processor_lacks_is_refused(monkeypatch: pytest.Mon
         cpu_device("float16")
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_this_processor_computes_in_a_precision_or_refuses_it(precision: str) -> None:
+    """What OpenVINO says of itself, asked for real."""
+    import openvino
+
+    core = openvino.Core()
+    if devices._computes_in(core, precision):
+        assert cpu_device(precision).precision == precision
+    else:
+        assert precision != "float32"
+        with pytest.raises(UserError, match=f"found {precision}; this processor can't compute in it"):
+            cpu_device(precision)
+
+
 @pytest.mark.parametrize(("details", "precision"), [(A100, "bfloat16"), (T4, "float16"), (P100, "float32")])
 def test_auto_on_gpus(details: dict[str, Any], precision: str) -> None:
     device = gpu_device("auto", details)
