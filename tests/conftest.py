@@ -29,6 +29,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.h5"))
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "features").mkdir()
+    (tmp_path / "submissions").mkdir()
+    shutil.copy(ROOT / "submissions/leaderboard.csv", tmp_path / "submissions")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

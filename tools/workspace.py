@@ -23,6 +23,7 @@ COPIED = (
     "tools",
     "weights",
     "features/.gitkeep",
+    "submissions/leaderboard.csv",
 )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from gap_ensemble.reporting.data import ReportData
 from gap_ensemble.reporting.thumbnails import to_jpeg
@@ -40,7 +41,8 @@ def coordinates(features: np.ndarray, seed: int) -> np.ndarray:
         places = np.pad(components, ((0, 0), (0, 2)))[:, :2]
     else:
         perplexity = min(30, (len(features) - 1) / 3)
-        places = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=500).fit_transform(components)
+        with threadpool_limits(1):  # Threads of this size of problem mostly wait for each other.
+            places = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=500).fit_transform(components)
     low, high = places.min(axis=0), places.max(axis=0)
     return np.asarray((places - low) / np.where(high > low, high - low, 1))
 

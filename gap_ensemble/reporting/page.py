@@ -11,9 +11,11 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from gap_ensemble.experiments.leaderboard import read_leaderboard
 from gap_ensemble.paths import GROUPS, METRICS, OVERVIEW
 from gap_ensemble.reporting.data import ReportData
 from gap_ensemble.reporting.embedding import chosen_rows, embedding
+from gap_ensemble.reporting.leaderboard import leaderboard
 from gap_ensemble.reporting.markup import Figure, Section, figures, image, table
 from gap_ensemble.reporting.of_classes import ClassesView, GradesView
 from gap_ensemble.reporting.of_labels import LabelsView
@@ -51,6 +53,7 @@ def page(data: ReportData, features: h5py.File) -> str:
     sections = [
         Section("Scores", scores_table(METRICS)),
         Section("Learning curves and predictions", image(OVERVIEW.read_bytes(), "png")),
+        Section("Leaderboard", leaderboard(read_leaderboard())),
         *view.sections(),
         Section("Hardest rows", hardest(data, view, set(suspects.tolist()))),
     ]
@@ -62,7 +65,7 @@ def page(data: ReportData, features: h5py.File) -> str:
         names = texts(features["train_row"])
         rows = [names[i] for i in chosen]
         sections.append(Section("Map of the training rows", embedding(data, view, rows, features["train"][chosen])))
-    return whole_page(data, sections)
+    return whole_page(data, [section for section in sections if section.content])
 
 
 def whole_page(data: ReportData, sections: list[Section]) -> str:

@@ -81,7 +81,8 @@ def draw_curves(panel: Any, curves: list[Curves]) -> None:
             epochs = range(1, len(points) + 1)
             panel.plot(epochs, points, color=colour, marker=marker, alpha=0.7, label=name if k == 0 else None)
     panel.set(xlabel="epoch", ylabel="loss", yscale="log", title="Learning curves, one line a head")
-    panel.legend()
+    if panel.get_legend_handles_labels()[0]:
+        panel.legend()
 
 
 def draw_confusion(panel: Any, task: Task, y: np.ndarray, values: np.ndarray) -> None:

@@ -18,6 +18,7 @@ from gap_ensemble.params import Predict
 from gap_ensemble.paths import GROUPS, METRICS, OVERVIEW
 from gap_ensemble.reporting import embedding
 from gap_ensemble.reporting.data import Pictures, ReportData
+from gap_ensemble.reporting.leaderboard import leaderboard
 from gap_ensemble.reporting.page import N_SHOWN, page
 from gap_ensemble.storage.hdf5 import text_array
 from gap_ensemble.storage.predictions import open_predictions, prediction_writer
@@ -186,3 +187,15 @@ def test_clicks(make_page: MakePage, tmp_path: Path) -> None:
         [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, check=True, timeout=120
     )
     assert re.search(r'data-seen="(.*?)"', done.stdout)[1] == "c,a,true,true,false,0.jpg"  # type: ignore[index]
+
+
+def test_the_leaderboard_stands_beside_the_scores_out_of_fold() -> None:
+    rows = [
+        {"experiment": "one", "date": "", "metric": "log_loss", "out_of_fold": "0.03", "public": "0.04", "private": ""},
+        {"experiment": "two", "date": "", "metric": "log_loss", "out_of_fold": "0.02", "public": "", "private": ""},
+    ]
+    shown = leaderboard(pd.DataFrame(rows))
+    assert re.search(r"<td>one</td>.*?0.0300</td><td [^>]*>0.0400</td><td></td>", shown)
+    assert "<img" in shown
+    assert "<img" not in leaderboard(pd.DataFrame(rows[1:]))  # Nothing to draw yet.
+    assert leaderboard(pd.DataFrame(rows[:0])) == ""
