@@ -1,23 +1,17 @@
-"""What the tests share: a place to work in, and programs run as a user runs them."""
+"""What the tests share: a place to work in, programs run as a user runs them, and random moments."""
 
 import os
+import random
 import runpy
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gap_ensemble.params import PARAMS_FILE
-from stages import link
-from tools.sample import draw_competition
-from tools.workspace import ROOT, change_params
-
-# Of the project `linked`.
-N_TRAIN, N_TEST, BATCH = 120, 40, 8
+from tools.workspace import ROOT
 
 
 @pytest.fixture
@@ -33,20 +27,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "submissions/leaderboard.csv", tmp_path / "submissions")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def linked(project: Path) -> Path:
-    """Return a project in which link has run on a drawn competition, with one small network."""
-    draw_competition(project / "data/raw", N_TRAIN, N_TEST)
-
-    def change(params: Any) -> None:
-        params["backbones"] = {"MobileNet": {"weights": "random", "input_size": 32}}
-        params["extract"]["batch_size"] = BATCH
-
-    change_params(project / PARAMS_FILE, change)
-    link.main()
-    return project
 
 
 @pytest.fixture
@@ -90,3 +70,11 @@ def run_module(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]
         )
 
     return run
+
+
+@pytest.fixture
+def moments() -> random.Random:
+    """Return random numbers for a test of moments. Their seed is printed where the test fails; TEST_SEED sets it."""
+    seed = int(os.environ.get("TEST_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"TEST_SEED={seed}")
+    return random.Random(seed)

@@ -13,11 +13,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from gap_ensemble.competition.found import read_competition, read_rows
+from gap_ensemble.images.grey import read_grey_scale
+from gap_ensemble.messages.errors import UserError
 from gap_ensemble.params import PARAMS_FILE
 from gap_ensemble.paths import FEATURES, METRICS, REPORT, SUBMISSION
 from gap_ensemble.storage.features import create_features
 from gap_ensemble.storage.hdf5 import atomic_hdf5, text_array
-from gap_ensemble.storage.manifest import whole_pictures
+from gap_ensemble.storage.manifest import read_manifest, whole_pictures
 from tools.workspace import change_params
 
 RunStage = Callable[..., str]
@@ -74,9 +77,9 @@ def use_mean_colours() -> None:
 
 @pytest.fixture
 def submission_of(project: Path, run_stage: RunStage) -> Callable[..., pd.DataFrame]:  # noqa: ARG001
-    """Return a function that runs link to report and returns the submission, every value as text."""
+    """Return a function that runs link to report, or to predict, and returns the submission, every value as text."""
 
-    def submit(**changes: dict[str, Any]) -> pd.DataFrame:
+    def submit(with_report: bool = True, **changes: dict[str, Any]) -> pd.DataFrame:
         def change(params: Any) -> None:
             params["backbones"] = {"Colours": {"weights": "random"}}
             params["ensemble"]["duplicates"] = None
@@ -87,9 +90,11 @@ def submission_of(project: Path, run_stage: RunStage) -> Callable[..., pd.DataFr
         change_params(PARAMS_FILE, change)
         run_stage("link")
         use_mean_colours()
-        for stage in ("ensemble", "train", "predict", "report"):
+        for stage in ("ensemble", "train", "predict"):
             run_stage(stage)
-        assert REPORT.stat().st_size
+        if with_report:
+            run_stage("report")
+            assert REPORT.stat().st_size
         return pd.read_csv(SUBMISSION, dtype=str)
 
     return submit
@@ -251,3 +256,58 @@ def test_no_test_pictures_yet(submission_of: Submit) -> None:
         (RAW / f"test/{name}.jpg").unlink()
     submission_of()
     assert metric()[0] == "submission_log_loss"
+
+
+@pytest.mark.parametrize("bad", [False, True], ids=["whole", "bad pictures"])
+def test_every_id_gets_the_prediction_of_its_own_picture(bad: bool, submission_of: Submit) -> None:
+    """Ids and classes are in random order, so that rows in any other order would give many ids a wrong class.
+
+    A bad picture is in no feature file: what counts rows instead of matching names is wrong from there on.
+    """
+    rng = np.random.default_rng(0)
+    colours = list(COLOURS)
+    labels = {f"a{i:02d}": colours[i % 3] for i in rng.permutation(60)}
+    answers = {str(i): colours[rng.integers(3)] for i in rng.permutation(30)}
+    for split, classes in (("train", labels), ("test", answers)):
+        for name, colour in classes.items():
+            paint(f"{split}/{name}.jpg", colour)
+    write_table("labels.csv", {"id": list(labels), "colour": list(labels.values())})
+    write_table("sample_submission.csv", {"id": list(answers), "red": 0.3, "green": 0.3, "blue": 0.3})
+    bad_ids = ["10", "3"] if bad else []
+    for name in (*(f"test/{i}.jpg" for i in bad_ids), *(["train/a07.jpg"] if bad else [])):
+        (RAW / name).write_bytes(b"")
+    submission = submission_of(with_report=False, data={"bad_images": "skip"}, predict={"clip": None})
+    assert ids_are_the_samples(submission)
+    values = submission.set_index("id").astype(float)
+    assert values.drop(index=bad_ids).idxmax(axis=1).to_dict() == {
+        identifier: colour for identifier, colour in answers.items() if identifier not in bad_ids
+    }
+    for identifier in bad_ids:
+        assert values.loc[identifier].to_numpy() == pytest.approx(1 / 3, abs=0.01)  # the frequencies
+    assert metric()[1] < 0.5
+
+
+def test_however_the_files_are_arranged_the_predictions_are_the_same(submission_of: Submit) -> None:
+    painted = one_colour_each()
+    write_table("sample_submission.csv", {"id": [name for name, _ in painted.test], "red": 0, "green": 0, "blue": 0})
+    write_table("labels.csv", {"id": [n for n, _ in painted.train], "colour": [c for _, c in painted.train]})
+    by_table = submission_of(with_report=False)
+    (RAW / "labels.csv").unlink()
+    for name, colour in painted.train:
+        (RAW / "train" / colour).mkdir(exist_ok=True)
+        (RAW / f"train/{name}.jpg").rename(RAW / f"train/{colour}/{name}.jpg")
+    by_folder = submission_of(with_report=False)
+    for i, (name, colour) in enumerate(reversed(painted.train)):
+        (RAW / f"train/{colour}/{name}.jpg").rename(RAW / f"train/{colour}.{i}.jpg")
+    for colour in COLOURS:
+        (RAW / "train" / colour).rmdir()
+    by_name = submission_of(with_report=False)
+    pd.testing.assert_frame_equal(by_table, by_folder)
+    pd.testing.assert_frame_equal(by_table, by_name)
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("read", [read_manifest, read_competition, read_rows, read_grey_scale])
+def test_a_stage_that_runs_too_early_says_what_to_run(read: Callable[[], object]) -> None:
+    with pytest.raises(UserError, match=r"^data/[a-z_]+\.(csv|json): no such file; run `dvc repro`$"):
+        read()

@@ -258,7 +258,8 @@ def test_a_download_that_is_refused_says_file_address_and_folder(
         _ = network("ResNet50", weights="imagenet", input_size=32).base
     text = str(error.value)
     assert text.startswith("backbones.ResNet50: the ImageNet weights can't be loaded: [Errno -2] Name or service not ")
-    assert "fetch https://" in text
+    assert "fetch https://storage.googleapis.com/tensorflow/keras-applications/resnet/resnet50_weights_tf_dim_" in text
+    assert "_notop.h5 (hash 4d473c1dd8becc155b73f8504c6f6626) elsewhere" in text
     assert f"put it at {tmp_path}/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5" in text
 
 
