@@ -10,6 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from gap_ensemble.messages.copies import advice_in_copy
 from gap_ensemble.messages.errors import listed
 from gap_ensemble.params import PARAMS_FILE, Backbone, Params
 from gap_ensemble.paths import TUNED, WEIGHTS
@@ -33,8 +34,12 @@ def missing_inputs(params: Params) -> list[str]:
     raw = Path(params.data.raw)
     if not raw.is_dir() and ran.get("data", {}).get("raw") != params.data.raw:
         problems.append(
-            f"{PARAMS_FILE}: data.raw: found {params.data.raw!r}, which is no folder; put the competition's files "
-            "there (python -m tools.raw download COMPETITION), or name the folder that holds them"
+            f"{PARAMS_FILE}: data.raw: found {params.data.raw!r}, which is no folder; "
+            + (
+                advice_in_copy()
+                or "put the competition's files there (python -m tools.raw download COMPETITION), or name the folder "
+                "that holds them"
+            )
         )
     made = {TUNED / f"{name}.weights.h5" for name in params.finetune}
     sections: dict[str, Mapping[str, Backbone]] = {"backbones": params.backbones, "finetune": params.finetune}
@@ -46,7 +51,10 @@ def missing_inputs(params: Params) -> list[str]:
                 has_run = ran.get(f"{section}.{name}", {}).get(key) == file
                 if path not in made and not path.exists() and not has_run:
                     found = f"found {file!r}, but there is no {path}"
-                    problems.append(f"{PARAMS_FILE}: {section}.{name}.{key}: {found}; {_accepted(key, path)}")
+                    problems.append(
+                        f"{PARAMS_FILE}: {section}.{name}.{key}: {found}; "
+                        + "; ".join(filter(None, [_accepted(key, path), advice_in_copy(f"{section}.{name}.{key}")]))
+                    )
     return problems
 
 

@@ -25,6 +25,7 @@ from gap_ensemble.competition.splits import below
 from gap_ensemble.competition.targets import Target, may_be_grades
 from gap_ensemble.competition.training_rows import read_training_rows
 from gap_ensemble.competition.tree import read_tree
+from gap_ensemble.messages.copies import advice_in_copy
 from gap_ensemble.messages.errors import UserError, listed
 from gap_ensemble.params import Data
 
@@ -50,8 +51,12 @@ def find_competition(raw: Path, data: Data) -> Found:
     """
     if not raw.is_dir():
         raise UserError(
-            f"{raw}: no such folder (data.raw); put the competition's files there, or set data.raw in params.yaml to "
-            "the folder that holds train/, test/ and sample_submission.csv"
+            f"{raw}: no such folder (data.raw); "
+            + (
+                advice_in_copy()
+                or "put the competition's files there, or set data.raw in params.yaml to the folder that holds train/, "
+                "test/ and sample_submission.csv"
+            )
         )
     reading = Reading(read_tree(raw), data)
     read_tables(reading)

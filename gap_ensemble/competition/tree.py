@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gap_ensemble.competition.system_files import is_system_file, is_system_folder
+from gap_ensemble.messages.copies import advice_in_copy
 from gap_ensemble.messages.errors import UserError, listed
 
 PICTURE = re.compile(r"\.(jpe?g|jpe|jfif|png|gif|webp|bmp|dib|tiff?|ppm|pgm|pbm|jp2|dcm|dicom|npy)$", re.IGNORECASE)
@@ -113,6 +114,8 @@ def read_tree(raw: Path) -> Tree:
     if odd:
         raise UserError(f"{raw}: file names that are not UTF-8: {listed(odd)}; rename them")
     if not (tree.pictures or tree.tables or tree.containers or tree.archives):
+        if advice := advice_in_copy():
+            raise UserError(f"{raw}: no competition's files in it: {advice}")
         raise UserError(
             f"{raw}: no competition's files in it; put them there, or run `python -m tools.raw download COMPETITION`. "
             "To go on without pictures that have been here before, remove the folder, too: dvc checkout, then dvc "
