@@ -1,13 +1,15 @@
-"""Check that the folder and the files that params.yaml names are there.
+"""Check that the folder, the files and the networks that params.yaml names exist.
 
     python -m stages.check        # or: dvc repro check
 
-Runs only when the names have changed. Without it a mistyped name ends in DVC's own line, which does not say what to do.
+Runs only when the names have changed. Without it a mistyped file ends in DVC's own line, which does not say what to do,
+and a mistyped network is found after the networks before it have run for hours. Everything wrong is said at once.
 Writes one line that is always the same: what comes after waits for it, and never runs again because of it.
 """
 
 from gap_ensemble.inputs import missing_inputs
 from gap_ensemble.messages.errors import UserError, run
+from gap_ensemble.networks.entries import bad_entries
 from gap_ensemble.params import load_params
 from gap_ensemble.paths import CHECKED
 from gap_ensemble.storage.files import write_text
@@ -15,7 +17,8 @@ from gap_ensemble.storage.files import write_text
 
 def main() -> None:
     """Run the stage."""
-    problems = missing_inputs(load_params())
+    params = load_params()
+    problems = missing_inputs(params) + bad_entries(params.backbones)
     if problems:
         raise UserError(problems)
     write_text(CHECKED, "The folder and the files that params.yaml names are there.\n")

@@ -397,7 +397,7 @@ def test_backbone_added(repository: Repository) -> None:
 
 def test_only_networks_and_the_training_of_a_dense_head_import_tensorflow(repository: Repository) -> None:
     repository.dvc("repro")  # Another test may have left outputs of other inputs.
-    for stage in ("check", "link", "networks", "ensemble", "predict", "report"):
+    for stage in ("link", "networks", "ensemble", "predict", "report"):
         after = "sys.exit({'tensorflow', 'keras'} & {*sys.modules} or None)"
         code = f"import sys; from stages import {stage}; {stage}.main(); {after}"
         done = repository.run("python", "-c", code)
