@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
+from gap_ensemble.messages.interrupts import interrupts_are_caught
+
 MAX_LISTED = 20
 
 # What the system says of a disk or a folder, and a user can mend.
@@ -69,6 +71,7 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 
 def run(main: Callable[[], None]) -> None:
     """Call a program's `main` and turn errors that a user can mend into single lines and an exit status."""
+    interrupts_are_caught()
     try:
         main()
     except UserError as error:
