@@ -11,12 +11,15 @@ The contenders, each in a process of its own, in turns:
 
 The pictures are drawn noise, and the network is untrained, which takes as long as trained. Start-up is the time to the
 first result: starting or joining the cluster, starting workers, loading the network. The rate is that of the last nine
-tenths of the pictures. Memory is the peak of resident pages; that of the workers is their sum.
+tenths of the pictures, and so is the processor time that the driver takes for each. Memory is the peak of resident
+pages; that of the workers is their sum.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,7 +34,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gap_ensemble.extraction.cluster import open_pool
+from gap_ensemble.extraction.cluster import Actors, open_pool
 from gap_ensemble.extraction.cores import usable_cores
 from gap_ensemble.extraction.devices import find_device
 from gap_ensemble.extraction.picture_features import ExtractJob, Picture, extract_features
@@ -125,16 +128,17 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     job = ExtractJob(options.network, entry, options.raw, pool.call(find_device, options.precision))
     memory = {"driver": 0, "workers": 0}
     stop = threading.Event()
-    threading.Thread(target=watch, args=(memory, stop), daemon=True).start()
+    threading.Thread(target=watch, args=(pool, memory, stop), daemon=True).start()
     with tempfile.TemporaryDirectory() as store:
         rows = extract_features(job, pictures, Path(store), pool)
         stop.set()
         digest = digest_of(rows)
-    first = next(index for index, (_, n) in enumerate(pool.results) if n >= len(pictures) // 10)
-    (start_time, n_start), (end_time, n_end) = pool.results[first], pool.results[-1]
+    first = next(index for index, (_, n, _) in enumerate(pool.results) if n >= len(pictures) // 10)
+    (start_time, n_start, cpu_start), (end_time, n_end, cpu_end) = pool.results[first], pool.results[-1]
     return {
         "start-up": pool.results[0][0] - begin,
         "rate": (n_end - n_start) / (end_time - start_time),
+        "driver_ms": 1000 * (cpu_end - cpu_start) / (n_end - n_start),
         "driver": memory["driver"] / 2**20,
         "workers": memory["workers"] / 2**20,
         "digest": digest,
@@ -156,7 +160,8 @@ class Timed:
     pool: Pool
 
     def __post_init__(self) -> None:
-        self.results: list[tuple[float, int]] = []
+        self.results: list[tuple[float, int, float]] = []
+        self.pids: list[int] = []  # of the workers
 
     @property
     def n_workers(self) -> int:
@@ -170,26 +175,31 @@ class Timed:
     def map(self, job: Any, chunks: Iterable[Any]) -> Iterator[Any]:
         """Yield the results, and note the time and the number of pictures so far."""
         n_done = 0
-        for rows in self.pool.map(job, chunks):
+        results = self.pool.map(job, chunks)
+        if isinstance(self.pool, Actors):
+            asked = [worker.actor.call.remote(os.getpid, (), {}) for worker in self.pool.workers]
+            self.pids = self.pool.ray.get(asked)
+        for rows in results:
             n_done += len(rows)
-            self.results.append((time.perf_counter(), n_done))
+            self.results.append((time.perf_counter(), n_done, time.process_time()))
             yield rows
 
 
-def watch(memory: dict[str, int], stop: threading.Event) -> None:
-    """Keep the peaks of the resident memory of this process and of Ray's actors, in bytes."""
-    peaks: dict[str, int] = {}
+def watch(pool: Timed, memory: dict[str, int], stop: threading.Event) -> None:
+    """Keep the peaks of the resident memory of this process and of its workers, in bytes."""
+    peaks: dict[int, int] = {}
     while not stop.wait(0.5):
-        for status in Path("/proc").glob("[0-9]*/status"):
-            try:
-                values = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-            except OSError:  # It has ended.
-                continue
-            if values["Name"].strip() == "ray::Actor":
-                peaks[status.parent.name] = int(values["VmHWM"].split()[0]) * 1024
+        for pid in pool.pids:
+            with contextlib.suppress(OSError):  # It has ended.
+                peaks[pid] = peak_memory(str(pid))
         memory["workers"] = sum(peaks.values())
-        own = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-        memory["driver"] = int(own["VmHWM"].split()[0]) * 1024
+        memory["driver"] = peak_memory("self")
+
+
+def peak_memory(process: str) -> int:
+    """Return the peak of a process's resident memory, in bytes."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return 1024 * next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def print_table(results: dict[tuple[int, str], list[dict[str, Any]]]) -> None:
@@ -205,8 +215,8 @@ def print_table(results: dict[tuple[int, str], list[dict[str, Any]]]) -> None:
         digests = sorted({one["digest"] for one in rounds})
         print(
             f"| {n_pictures:,} | {contender} | {value['start-up']:.1f} | {value['rate']:.1f} | "
-            f"{np.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) | {value['driver']:.0f} | "
-            f"{value['workers']:.0f} | {', '.join(digests)} |"
+            f"{np.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) | {value['driver_ms']:.2f} | "
+            f"{value['driver']:.0f} | {value['workers']:.0f} | {', '.join(digests)} |"
         )
 
 

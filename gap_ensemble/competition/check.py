@@ -79,8 +79,9 @@ def check_pictures(
     files = pictures["file"].drop_duplicates()
     results: list[Checked] = []
     pool = pool or Threads()
+    chunks = pool.map(CheckJob(raw), chunks_of(list(files), CHUNK))  # Workers come before the clock runs.
     with Progress(len(files), "Checking pictures", n_workers=lambda: pool.n_workers) as progress:
-        for checked_chunk in pool.map(CheckJob(raw), chunks_of(list(files), CHUNK)):
+        for checked_chunk in chunks:
             results += checked_chunk
             progress.add(len(checked_chunk))
     checked = pd.DataFrame(results, columns=["md5", "problem", "grey_range"], index=files)

@@ -7,6 +7,8 @@ import contextlib
 import os
 import secrets
 import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +66,27 @@ def connect(address: str, code: Path) -> Any:
     # Ray prints paragraphs, with pages of its logs, about workers and nodes that are lost. We say it in one line.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
     try:
-        ray.init(**options)
+        with _without_stderr():
+            ray.init(**options)
     except Exception as error:  # Of many types, all of which mean that there is no connection.
         with contextlib.suppress(Exception):
             ray.shutdown()
         raise UserError(f"params.yaml: cluster.address: {address}: {_why(error)}") from None
     return ray
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drop what Ray's C++ part prints once a second while it tries to connect."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _reachable(address: str) -> str:
@@ -117,10 +134,13 @@ def _find() -> tuple[str, str]:
 
 def _why(error: Exception) -> str:
     """Return what stands in the way, and what to do."""
-    text = one_line(error, 200)
-    if "token" in text.lower() or "auth" in text.lower():
+    text = one_line(error, 150)
+    if "token was found" in text:
         return (
-            f"the cluster wants a token ({one_line(error, 100)}); set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to "
-            "its file, as docs/cluster.md says"
+            "RAY_AUTH_MODE=token is set, and there is no token; set RAY_AUTH_TOKEN_PATH to the cluster's file, as "
+            "docs/cluster.md says"
         )
-    return f"can't connect: {text}; check that Ray and Python have the same versions everywhere, or set address: local"
+    return (
+        f"can't connect ({text}); check that Ray and Python have the same versions everywhere, and whether the cluster "
+        "wants a token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH; see docs/cluster.md); or set address: local"
+    )

@@ -35,7 +35,7 @@ class Progress:
         n_workers: Callable[[], int] = lambda: 0,
     ):
         self.total, self.label, self.unit, self.done = total, label, unit, done
-        self.n_workers = n_workers
+        self.count_workers, self.n_workers = n_workers, 0
         self.start, self.first = time.monotonic(), done
         self.next_line = self.start + SECONDS_BETWEEN_LINES
         self.bar = (
@@ -56,6 +56,7 @@ class Progress:
     def add(self, n: int) -> None:
         """Count `n` more as done."""
         self.done += n
+        self.n_workers = self.count_workers()
         if self.bar is not None:
             self.bar.set_postfix_str(self._workers().removeprefix(", "), refresh=False)
             self.bar.update(n)
@@ -69,8 +70,7 @@ class Progress:
         sys.stdout.flush()
 
     def _workers(self) -> str:
-        n_workers = self.n_workers()
-        return f", {n_workers} worker{'s' if n_workers > 1 else ''}" if n_workers else ""
+        return f", {self.n_workers} worker{'s' if self.n_workers > 1 else ''}" if self.n_workers else ""
 
     def _line(self) -> None:
         seconds = time.monotonic() - self.start

@@ -21,6 +21,7 @@ from gap_ensemble.extraction.cores import usable_cores
 from gap_ensemble.extraction.workers import CHUNKS_IN_WORK, Threads
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.params import Cluster
+from tools.sample import draw_competition
 from tools.workspace import ROOT, change_params
 
 
@@ -267,16 +268,52 @@ def test_a_removed_node_is_named_and_one_that_joins_takes_part(
 
 
 @pytest.fixture
-def extract(linked: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Return a function that starts stage extract with an address, and a store of its own."""
+def linked(project: Path, run_module: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
+    """Return a project in which link has run on a drawn competition, with one small network."""
+    draw_competition(project / "data/raw", 120, 40)
+    small = {"MobileNet": {"weights": "random", "input_size": 32}}
+    change_params(project / "params.yaml", lambda params: params.update(backbones=small))
+    done = run_module("stages.link")
+    assert done.returncode == 0, done.stderr
+    return project
 
-    def start(address: str | None, store: str) -> subprocess.Popen[str]:
+
+# Runs stage extract in small chunks, saves after each, and waits in the middle, so that a test can do harm.
+PAUSED = """
+import os, sys, time
+from gap_ensemble.extraction import cluster, picture_features
+from stages import extract
+
+def open_pool(address):
+    global pool
+    pool = cluster.open_pool(address)
+    return pool
+
+def add(progress, n):
+    original(progress, n)
+    if progress.done - n < 60 <= progress.done:
+        pids = pool.ray.get([worker.actor.call.remote(os.getpid, (), {}) for worker in pool.workers])
+        print("paused", *pids, flush=True)
+        time.sleep(5)
+
+original, picture_features.Progress.add, extract.open_pool = picture_features.Progress.add, add, open_pool
+picture_features.CHUNK, picture_features.SECONDS_BETWEEN_SAVES = 4, 0
+sys.argv = ["stages.extract", "MobileNet"]
+extract.run(extract.main)
+"""
+FEATURES = "features/gap/MobileNet.h5"
+
+
+@pytest.fixture
+def extract(linked: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Return a function that starts stage extract with an address, a store of its own, and arguments of Python."""
+
+    def start(address: str | None, store: str, *arguments: str) -> subprocess.Popen[str]:
         change_params(linked / "params.yaml", lambda params: params["cluster"].update(address=address))
-        environment = {**os.environ, "GAP_ENSEMBLE_STORE": str(linked / store)}
         return subprocess.Popen(
-            [sys.executable, "-m", "stages.extract", "MobileNet"],
+            [sys.executable, *(arguments or ("-m", "stages.extract", "MobileNet"))],
             cwd=linked,
-            env=environment,
+            env={**os.environ, "GAP_ENSEMBLE_STORE": str(linked / store)},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -285,13 +322,17 @@ def extract(linked: Path) -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
-FEATURES = "features/gap/MobileNet.h5"
-
-
 def finish(process: subprocess.Popen[str], status: int = 0) -> str:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == status, output
     return output
+
+
+def wait_for_pause(process: subprocess.Popen[str]) -> list[int]:
+    """Return the processes of the workers."""
+    assert process.stdout is not None
+    line = next(line for line in process.stdout if line.startswith("paused"))
+    return [int(word) for word in line.split()[1:]]
 
 
 @pytest.mark.long
@@ -306,6 +347,46 @@ def test_features_are_the_same_bytes_as_those_of_one_process(
     assert (linked / FEATURES).read_bytes() == alone
     assert "Traceback" not in output
     assert "(raylet)" not in output
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["worker", "node", "driver", "interrupt"])
+def test_what_is_lost_in_the_middle_changes_no_byte(
+    what: str, two_nodes: Any, linked: Path, extract: Callable[..., subprocess.Popen[str]]
+) -> None:
+    finish(extract(None, "store"))
+    alone = (linked / FEATURES).read_bytes()
+    (linked / FEATURES).unlink()
+    added = two_nodes.add_node(num_cpus=1)
+    two_nodes.wait_for_nodes()
+    process = extract(two_nodes.address, "another", "-c", PAUSED)
+    pids = wait_for_pause(process)
+    assert len(pids) == 3
+    if what == "worker":
+        os.kill(pids[0], signal.SIGKILL)
+    elif what == "node":
+        two_nodes.remove_node(added, allow_graceful=False)
+    else:
+        os.kill(process.pid, signal.SIGKILL if what == "driver" else signal.SIGINT)
+    if what in ("worker", "node"):
+        output = finish(process)
+        assert output.count("is lost: ") == 1
+    else:
+        output = finish(process, status=-signal.SIGKILL if what == "driver" else 130)
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))  # Ours are gone, the nodes are not.
+        assert "the store has" in finish(extract(two_nodes.address, "another"))
+    if what == "interrupt":
+        assert "Interrupted: MobileNet keeps " in output
+    assert (linked / FEATURES).read_bytes() == alone
+    if what != "node":
+        two_nodes.remove_node(added)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 @pytest.mark.long
