@@ -1,7 +1,8 @@
 """Decisions: what turns predictions into what is submitted. They follow the metric.
 
     log loss                        clip and temperature (`Calibration`)
-    ROC AUC, GAP, top-k error, RMSE none (`Unchanged`): nothing that keeps the order changes such a score
+    ROC AUC, GAP, top-k error       none (`Unchanged`): nothing that keeps the order changes such a score
+    RMSE, MAE                       numbers stay within the range of the targets (`WithinRange`)
     accuracy                        the most probable class (`MostProbable`)
     balanced accuracy, F of classes the same, with rare classes raised (`MostProbable`)
     F of labels                     a threshold a label (`Thresholds`)
@@ -85,6 +86,31 @@ class Unchanged:
 
     def numbers(self) -> dict[str, float]:
         """Return nothing."""
+        return {}
+
+
+@dataclass(frozen=True)
+class WithinRange:
+    """Numbers are kept within the range of the targets that the decision was fitted to.
+
+    Attributes
+    ----------
+    low, high : ndarray of shape (n_targets,) or None
+    """
+
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+    def fit(self, y: np.ndarray, values: np.ndarray) -> Self:  # noqa: ARG002
+        """Return the range of every target."""
+        return replace(self, low=y.min(axis=0), high=y.max(axis=0))
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return the numbers, (n_samples, n_targets)."""
+        return values if self.low is None else np.clip(values, self.low, self.high)
+
+    def numbers(self) -> dict[str, float]:
+        """Return nothing: the range is the data's."""
         return {}
 
 

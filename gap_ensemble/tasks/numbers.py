@@ -6,7 +6,7 @@ import pandas as pd
 from gap_ensemble.competition.found import Competition, target_columns
 from gap_ensemble.heads.head import Outputs
 from gap_ensemble.params import Predict
-from gap_ensemble.scoring.decisions import Decision, Unchanged
+from gap_ensemble.scoring.decisions import Decision, WithinRange
 from gap_ensemble.scoring.metrics import METRICS, find_metric, rmse
 from gap_ensemble.tasks.forms import in_columns
 from gap_ensemble.tasks.task import Encoding, identity
@@ -37,8 +37,8 @@ class Numbers:
         return np.searchsorted(inner, mean, side="right")
 
     def decision(self, options: Predict) -> Decision:  # noqa: ARG002
-        """Return none."""
-        return Unchanged()
+        """Return that numbers stay within the range of the targets."""
+        return WithinRange()
 
     def prior(self, y: np.ndarray) -> np.ndarray:
         """Return the mean of every target."""

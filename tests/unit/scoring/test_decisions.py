@@ -11,6 +11,7 @@ from gap_ensemble.scoring.decisions import (
     MostProbable,
     Thresholds,
     Unchanged,
+    WithinRange,
     cross_fitted,
 )
 from gap_ensemble.scoring.metrics import find_metric, log_loss
@@ -108,6 +109,11 @@ def test_balanced_accuracy_raises_the_rare_class() -> None:
 
 def test_guesses_are_the_best_k_in_order() -> None:
     assert Guesses(2).apply(np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])).tolist() == [[1, 2], [0, 2]]
+
+
+def test_numbers_stay_within_the_range_of_the_targets() -> None:
+    fitted = WithinRange().fit(np.array([[1.0, 0.0], [100.0, 0.5]]), np.zeros((2, 2)))
+    assert fitted.apply(np.array([[-25.0, 0.7], [110.0, 0.2]])).tolist() == [[1, 0.5], [100, 0.2]]
 
 
 class Remembers:

@@ -6,7 +6,15 @@ import pytest
 
 from gap_ensemble.competition.found import Competition, Form, Kind, Submission, TaskDescription
 from gap_ensemble.params import Predict
-from gap_ensemble.scoring.decisions import Calibration, CutPoints, Guesses, MostProbable, Thresholds, Unchanged
+from gap_ensemble.scoring.decisions import (
+    Calibration,
+    CutPoints,
+    Guesses,
+    MostProbable,
+    Thresholds,
+    Unchanged,
+    WithinRange,
+)
 from gap_ensemble.tasks.task import Task, task_of
 
 
@@ -99,7 +107,7 @@ def test_numbers_keep_their_columns() -> None:
         ("labels", "roc_auc", "probabilities", Unchanged),
         ("labels", "log_loss", "long", Calibration),
         ("grades", "quadratic_kappa", "grade", CutPoints),
-        ("numbers", "rmse", "numbers", Unchanged),
+        ("numbers", "rmse", "numbers", WithinRange),
     ],
 )
 def test_the_decision_follows_metric_and_form(kind: Kind, metric: str, form: Form, decision: type) -> None:
