@@ -44,7 +44,8 @@ def test_every_listed_plot_is_written(
     kind: Kind, curves: list[Curves], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    y, values = np.arange(N) % 3, np.full((N, 3), 1 / 3, np.float32)
+    y: np.ndarray = np.arange(N) % 3
+    values = np.full((N, 3), 1 / 3, np.float32)
     if kind in ("labels", "numbers"):
         y = np.eye(3)[y]
     with prediction_writer(Path("oof.h5"), [str(i) for i in range(N)], 1 + np.arange(N) % 2, 3) as writer:
