@@ -84,6 +84,7 @@ class two_nodes:  # noqa: N801 - a context manager
     def __init__(self, wanted: bool):
         self.cluster: Any = None
         if wanted:
+            os.environ.setdefault("RAY_worker_niceness", "0")  # As docs/cluster.md advises.
             from ray.cluster_utils import Cluster
 
             n_cores = max(1, usable_cores() // 2)

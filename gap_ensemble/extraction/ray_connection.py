@@ -48,6 +48,8 @@ def connect(address: str, code: Path) -> Any:
     if address == "local":
         # Ray would write a token into the home folder, which may be read-only. This one lives as long as the cluster.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # Ray would let its workers give way to everything else on the machine.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
     except ImportError as error:
