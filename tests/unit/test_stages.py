@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,10 +18,11 @@ from gap_ensemble.competition.found import read_competition, read_rows
 from gap_ensemble.images.grey import read_grey_scale
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.params import PARAMS_FILE
-from gap_ensemble.paths import FEATURES, METRICS, REPORT, SUBMISSION
-from gap_ensemble.storage.features import create_features
-from gap_ensemble.storage.hdf5 import atomic_hdf5, text_array
+from gap_ensemble.paths import ENSEMBLE, FEATURES, METRICS, MODELS, OOF, REPORT, SUBMISSION
+from gap_ensemble.storage.features import create_features, open_features
+from gap_ensemble.storage.hdf5 import atomic_hdf5, text_array, texts
 from gap_ensemble.storage.manifest import read_manifest, whole_pictures
+from gap_ensemble.storage.predictions import open_predictions
 from tools.workspace import change_params
 
 RunStage = Callable[..., str]
@@ -112,6 +114,12 @@ def metric() -> tuple[str, float]:
 def ids_are_the_samples(submission: pd.DataFrame) -> bool:
     sample = pd.read_csv(RAW / "sample_submission.csv", dtype=str)
     return list(submission.columns) == list(sample.columns) and submission.iloc[:, 0].equals(sample.iloc[:, 0])
+
+
+def fold_of() -> dict[str, int]:
+    """Return the fold in which each training row validates."""
+    with open_predictions(OOF) as predictions:
+        return dict(zip(predictions.row, predictions.fold.tolist(), strict=True))
 
 
 def test_a_probability_a_class(submission_of: Submit) -> None:
@@ -243,8 +251,11 @@ def test_several_pictures_a_row_and_groups(submission_of: Submit) -> None:
     write_table("sample_submission.csv", {"image": [f"{n}.jpg" for n, _ in painted.test], "label": "red"})
     submission = submission_of(data={"groups": "patient", "labels": "train.csv:label"})
     assert submission["label"].tolist() == [colour for _, colour in painted.test]
-    rows = pd.read_csv("data/rows.csv", dtype=str, keep_default_na=False)
-    assert rows["group"][rows["split"] == "train"].nunique() == 10
+    rows = pd.read_csv("data/rows.csv", dtype=str, keep_default_na=False).query("split == 'train'")
+    assert rows["group"].nunique() == 10
+    folds = fold_of()
+    assert len(folds) == len(painted.train)
+    assert rows["row"].map(folds).groupby(rows["group"]).nunique().max() == 1
 
 
 def test_no_test_pictures_yet(submission_of: Submit) -> None:
@@ -311,3 +322,43 @@ def test_however_the_files_are_arranged_the_predictions_are_the_same(submission_
 def test_a_stage_that_runs_too_early_says_what_to_run(read: Callable[[], object]) -> None:
     with pytest.raises(UserError, match=r"^data/[a-z_]+\.(csv|json): no such file; run `dvc repro`$"):
         read()
+
+
+def use_labels_of_one_colour_each() -> Painted:
+    """Paint pictures of one colour each, with a table of labels and a sample submission."""
+    painted = one_colour_each()
+    write_table("labels.csv", {"id": [n for n, _ in painted.train], "colour": [c for _, c in painted.train]})
+    write_table("sample_submission.csv", {"id": [name for name, _ in painted.test], "red": 0, "green": 0, "blue": 0})
+    return painted
+
+
+def test_copies_of_a_picture_validate_in_one_fold_in_shuffled_order(submission_of: Submit, run_stage: RunStage) -> None:
+    painted = use_labels_of_one_colour_each()
+    names = [name for name, _ in painted.train]
+    for i in range(0, 60, 6):  # a003 is a copy of a000, and so on; both are red.
+        (RAW / f"train/{names[i + 3]}.jpg").write_bytes((RAW / f"train/{names[i]}.jpg").read_bytes())
+    submission_of(with_report=False, ensemble={"duplicates": 0.999999})
+    folds = fold_of()
+    assert all(folds[names[i]] == folds[names[i + 3]] for i in range(0, 60, 6))
+
+    with open_features(ENSEMBLE, named="row") as file:
+        shuffled = texts(file["train_row"])
+    assert sorted(shuffled) == names
+    assert shuffled != whole_pictures("train")["id"].tolist()
+
+    # Fewer folds, by hand: models of the folds that are gone would be averaged in.
+    change_params(PARAMS_FILE, lambda params: params["train"].update(folds=2))
+    run_stage("train")
+    assert sorted(path.name for path in MODELS.glob("fold_*")) == ["fold_1", "fold_2"]
+
+
+def test_rows_that_a_network_was_fine_tuned_on_never_validate(submission_of: Submit, run_stage: RunStage) -> None:
+    painted = use_labels_of_one_colour_each()
+    submission_of(with_report=False)
+    used = {name for name, _ in painted.train[:30]}
+    with h5py.File(FEATURES / "Colours.h5", "a") as file:
+        is_used = [Path(name).stem in used for name in texts(file["train_file"])]
+        file["fine_tuned_on"] = np.array(is_used)
+    for stage in ("ensemble", "train"):
+        run_stage(stage)
+    assert set(fold_of()) == {name for name, _ in painted.train[30:]}

@@ -1,5 +1,6 @@
 """Scores of out-of-fold predictions, also of thousands of classes, of which only the most probable are kept."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,42 @@ def test_the_score_of_the_submission_is_that_of_the_decision(tmp_path: Path) -> 
     wrong = np.mean(sure != y)
     assert clipped["submission_log_loss"] == pytest.approx(-wrong * np.log(0.1) - (1 - wrong) * np.log(0.9))
     assert raw["submission_log_loss"] > 1
+
+
+@dataclass(frozen=True)
+class Remembers:
+    """Submits the true class of rows that it was fitted to, and class 0 for others: what a leak would look like."""
+
+    truth: dict[float, int] = field(default_factory=dict)
+
+    def fit(self, y: np.ndarray, values: np.ndarray) -> "Remembers":
+        return Remembers(dict(zip(values[:, 0].tolist(), y.tolist(), strict=True)))
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        return np.array([self.truth.get(value, 0) for value in values[:, 0].tolist()])
+
+    def numbers(self) -> dict[str, float]:
+        return {}
+
+
+def test_a_decision_is_scored_on_rows_that_it_was_not_fitted_to(tmp_path: Path) -> None:
+    y = np.ones(90, int)
+    values = np.random.default_rng(0).random((90, 3)).astype(np.float32)
+    write(tmp_path / "oof.h5", y, values)
+    with open_predictions(tmp_path / "oof.h5") as found:
+        evaluation = Evaluation(many_classes(3), found, y)
+        assert evaluation.submitted_scores(Remembers())["submission_accuracy"] == 0
+        assert (evaluation.fit(Remembers()).apply(values) == y).all()
+
+
+def test_a_score_in_blocks_weighs_every_row_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    y = np.zeros(100, int)
+    values = np.tile([0.9, 0.1, 0.0], (100, 1)).astype(np.float32)
+    values[:10] = [0.1, 0.9, 0.0]  # All rows of the small fold are wrong.
+    monkeypatch.setattr(predictions_module.PredictionFile.sample, "__defaults__", (3 * 50,))
+    with prediction_writer(tmp_path / "oof.h5", [str(i) for i in range(100)], np.repeat([1, 2], [10, 90]), 3) as writer:
+        writer.add(values, y)
+    with open_predictions(tmp_path / "oof.h5") as found:
+        evaluation = Evaluation(many_classes(3), found, y)
+        assert evaluation.in_blocks
+        assert evaluation.usual_scores()["val_accuracy"] == pytest.approx(0.9)
