@@ -198,18 +198,20 @@ class Ensemble(Section):
 class Train(Section):
     """`train`: the head and how it is judged."""
 
-    head: Literal["dense", "logistic"] = "dense"
-    ensemble: Literal["concatenate", "blend"] = "concatenate"
+    head: Literal["dense", "logistic", "ridge", "auto"] = "dense"
+    ensemble: Literal["concatenate", "blend", "stack"] = "concatenate"
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
     folds: Annotated[int, Field(ge=1, le=100)] = 5
     class_weight: Literal["balanced"] | None = None
-    normalize: bool = True
+    # What follows is null where the head finds it.
+    normalize: bool | None = None
     hidden: list[Annotated[int, Field(ge=1)]] = []
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.02
-    optimizer: Optimizer = "adam"
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    optimizer: Optimizer | None = None
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 128
-    epochs: Annotated[int, Field(ge=1)] = 16
+    epochs: Annotated[int, Field(ge=1)] | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
 
 

@@ -19,7 +19,6 @@ import pandas as pd
 
 from gap_ensemble.competition.found import read_competition, read_rows
 from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
-from gap_ensemble.heads.rows import MEMORY_BYTES
 from gap_ensemble.messages.errors import run
 from gap_ensemble.params import Predict, load_params
 from gap_ensemble.paths import ENSEMBLE, GROUPS, MODELS, OOF
@@ -52,13 +51,12 @@ def main() -> None:
         fold = validation_folds(strata, group, fine_tuned_on, params.train.folds, params.seed)
         warn_of_rare_strata(task.text(y), fold, params.train.folds)
 
-        features = file["train"][:] if file["train"].size * 4 <= MEMORY_BYTES else file["train"]
         columns = {name: slice(*span) for name, span in json.loads(file.attrs["columns"]).items()}
         fitted = [
             fit_ensemble(
                 params.train,
                 columns,
-                EnsembleData(features, encoding.encode(y), encoding.outputs, fold, group, params.seed),
+                EnsembleData(file["train"], encoding.encode(y), encoding.outputs, fold, group, params.seed),
             )
             for encoding in task.encodings(y)
         ]

@@ -122,6 +122,52 @@ class TrainingData:
         return assign_folds(self.outputs.strata(self.y[numbers]), n_folds, self.seed, self.group[numbers])
 
 
+@dataclass
+class Trial:
+    """A part of the training rows on which a choice is tried, and the rows that decide.
+
+    Attributes
+    ----------
+    trains : ndarray of shape (n_rows,), bool
+        What trains.
+    decides : dict of int to ndarray of shape (n_rows,), bool
+        For each fold whose head this helps to choose, held-out rows. None of them, and no row that trains, lies in it.
+    """
+
+    trains: np.ndarray
+    decides: dict[int, np.ndarray]
+
+
+def trials(data: TrainingData, every_pair: bool) -> list[Trial]:
+    """Return the trials by which something is chosen for the head of every fold, such as the strength of a penalty.
+
+    A trial that trains without folds i and j decides for i by the rows of j, and for j by the rows of i: so one fit
+    serves two folds, groups stay together because folds keep them together, and no row decides for its own fold.
+    Fewer than three folds are too few for that; then one row in five of those that train decides.
+
+    Parameters
+    ----------
+    data : TrainingData
+        Rows and folds.
+    every_pair : bool
+        All pairs of folds, for few rows, so that every row outside of a fold decides; otherwise each fold and the
+        next.
+    """
+    n_folds = data.n_folds
+    if n_folds >= 3:
+        pairs = [(i, j) for i in range(n_folds) for j in range(i + 1, n_folds)]
+        if not every_pair:
+            pairs = [(i, (i + 1) % n_folds) for i in range(n_folds)]
+        return [Trial(data.trains(i) & data.trains(j), {i: data.validates(j), j: data.validates(i)}) for i, j in pairs]
+    found = []
+    for k in range(n_folds):
+        numbers = np.flatnonzero(data.trains(k))
+        held_out = np.zeros(len(data.fold), bool)
+        held_out[numbers[data.inner_folds(numbers, 1) == 0]] = True
+        found.append(Trial(data.trains(k) & ~held_out, {k: held_out}))
+    return found
+
+
 class Head(Protocol):
     """What an ensemble asks of a head.
 

@@ -85,8 +85,8 @@ class Rows:
         return scaler.mean_, scaler.scale_
 
     def standardised(self, mean: np.ndarray, scale: np.ndarray) -> "Rows":
-        """Return the same rows with `(features - mean) / scale`: at once if they are in memory."""
-        if not isinstance(self.features, np.ndarray) or self.features.nbytes > MEMORY_BYTES:
+        """Return the same rows with `(features - mean) / scale`: in memory if they fit, else block by block."""
+        if len(self.features) * self.n_features * 4 > MEMORY_BYTES:
             return Rows(self.features, self.chosen, self.columns, (mean, scale))
         features = np.empty((len(self.features), self.n_features), np.float32)
         for block in block_slices(len(features), self.n_features * 8):
