@@ -1,152 +1,164 @@
-"""Compare heads, clips and flip averaging on real pictures, all on the same folds.
+"""One table of heads and ensembles over several competitions, out of fold, beside plain scikit-learn.
 
-    python -m benchmarks.heads --raw data/raw --weights xception.weights.h5
+    python -m benchmarks.heads REPOSITORY ...                  # dvc repro ensemble has run in each
+    python -m benchmarks.heads REPOSITORY ... --only default auto
 
-`--raw` is a competition's folder with two classes, `--weights` a weights file of `--backbone` (without it, Keras's own
-ImageNet weights). Features are extracted once, and once more with flip averaging, in a repository of their own
-(`--work`), so that a second run starts with the heads.
+Reads `features/ensemble.h5`, `features/groups.csv`, the targets and the folds of each repository as stage train does,
+and trains every row of the table on the same folds. Prints a line each: the log loss (mean squared error of numbers)
+with its standard deviation over folds, the task's metric on what would be submitted, cross-fitted, and seconds.
 """
 
 import argparse
+import contextlib
+import io
 import json
+import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from gap_ensemble.scoring.scores import CLIPS, Calibration, Scores, cross_fitted_log_loss, fit_calibration
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from gap_ensemble.competition.found import read_competition, read_rows
+from gap_ensemble.heads.combine import mean_row_loss
 from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
-from gap_ensemble.heads.head import Outputs
 from gap_ensemble.messages.errors import run
-from gap_ensemble.networks.keras_setup import make_deterministic
-from gap_ensemble.params import Train
+from gap_ensemble.params import Train, load_params
+from gap_ensemble.paths import ENSEMBLE, GROUPS
+from gap_ensemble.scoring.decisions import cross_fitted
 from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.hdf5 import texts
-from gap_ensemble.validation.folds import assign_folds
-from stages.train import group_numbers
-from tools.workspace import dvc, lay_out
+from gap_ensemble.tasks.task import Encoding, Task, task_of
+from gap_ensemble.validation.folds import validation_folds
+from gap_ensemble.validation.groups import connected_groups
 
-SEED = 2017
-RECIPE = {"normalize": False, "optimizer": "adadelta", "epochs": 8, "dropout": 0.5, "l2": 0.0, "batch_size": 128}
-DENSE, LOGISTIC = "dense (`head: dense`, the default)", "logistic (`head: logistic`)"
-HEADS: dict[str, dict[str, Any]] = {
-    "2017 recipe, Keras 1's adadelta (rate 1.0)": {**RECIPE, "learning_rate": 1.0},
-    "2017 recipe, Keras 3's adadelta (rate 0.001)": {**RECIPE, "learning_rate": 0.001},
-    DENSE: {},
-    "dense, early stopping (`epochs: 50`, `patience: 3`)": {"epochs": 50, "patience": 3},
-    LOGISTIC: {"head": "logistic"},
+OURS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "logistic": {"head": "logistic"},
+    "ridge": {"head": "ridge"},
+    "auto": {"head": "auto"},
+    "blend": {"ensemble": "blend"},
+    "stack": {"ensemble": "stack"},
+    "auto-blend": {"head": "auto", "ensemble": "blend"},
+    "auto-stack": {"head": "auto", "ensemble": "stack"},
+    "seeds-3": {"seeds": 3},
 }
-FIXED_CLIP = Calibration(0.005, 0.995)
+STRENGTHS = (0.003, 0.01, 0.1, 1.0)
+
+
+@dataclass
+class Case:
+    """A competition's features, targets and folds."""
+
+    task: Task
+    encoding: Encoding
+    columns: dict[str, slice]
+    data: EnsembleData
+    y: np.ndarray
 
 
 def main() -> None:
-    """Extract if needed, then print the tables."""
+    """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.heads")
-    parser.add_argument("--raw", type=Path, required=True, help="a competition's folder")
-    parser.add_argument("--weights", default="imagenet", help="a weights file; default: %(default)s")
-    parser.add_argument("--backbone", default="Xception", help="default: %(default)s")
-    parser.add_argument("--work", type=Path, default=Path("demo/benchmark-heads"), help="default: %(default)s")
+    parser.add_argument("repositories", nargs="+", type=Path)
+    parser.add_argument("--only", nargs="+", help="rows of the table; default: all")
     arguments = parser.parse_args()
-    make_deterministic(SEED)
-
-    plain, plain_seconds = extract(arguments, flip=False)
-    flipped, flip_seconds = extract(arguments, flip=True)
-    features, label, fold = plain
-    print(f"\n{len(label):,} pictures, {features.shape[1]:,} features of {arguments.backbone}, 5 folds, out of fold\n")
-    print("| head | log loss | clipped | accuracy | AUC | seconds |\n| --- | --- | --- | --- | --- | --- |")
-    out_of_fold = {}
-    for name, changes in HEADS.items():
-        start = time.perf_counter()
-        out_of_fold[name] = pipeline_head(Train(**changes), features, label, fold)
-        print_row(name, out_of_fold[name], label, fold, time.perf_counter() - start)
-    start = time.perf_counter()
-    proba = plain_logistic(features, label, fold)
-    print_row("scikit-learn `LogisticRegression(C=1)`", proba, label, fold, time.perf_counter() - start)
-
-    print("\n| clip | dense head, log loss | logistic head, log loss |\n| --- | --- | --- |")
-    for low in CLIPS:
-        losses = [Calibration(low, 1 - low).log_loss(label, out_of_fold[name], None) for name in (DENSE, LOGISTIC)]
-        print(f"| [{low:g}, {1 - low:g}] | {losses[0]:.4f} | {losses[1]:.4f} |")
-    losses = [cross_fitted_log_loss(label, out_of_fold[name], fold, None) for name in (DENSE, LOGISTIC)]
-    print(f"| auto, fitted without the fold that it judges | {losses[0]:.4f} | {losses[1]:.4f} |")
-    for name in (DENSE, LOGISTIC):
-        chosen = fit_calibration(label, out_of_fold[name], None)
-        print(f"\nauto, {name}: clip {chosen.low:g}, temperature {chosen.temperature:g}")
-
-    print("\n| features | extraction, relative | dense head, log loss | logistic head, log loss |")
-    print("| --- | --- | --- | --- |")
-    for kind, rows, seconds in (("plain", features, plain_seconds), ("with flip", flipped[0], flip_seconds)):
-        losses = []
-        for name in (DENSE, LOGISTIC):
-            proba = out_of_fold[name] if kind == "plain" else pipeline_head(Train(**HEADS[name]), rows, label, fold)
-            losses.append(Calibration().log_loss(label, proba, None))
-        print(f"| {kind} | {seconds / plain_seconds:.2f} | {losses[0]:.4f} | {losses[1]:.4f} |")
+    print("| competition | rows × features | outputs | head | loss ± std over folds | metric | seconds |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    home = Path.cwd()
+    for repository in arguments.repositories:
+        os.chdir(home / repository)
+        for case in cases():
+            for name in [*OURS, *plain_names(case)]:
+                if not arguments.only or name in arguments.only:
+                    print(line(repository.name, name, case), flush=True)
 
 
-def extract(arguments: argparse.Namespace, flip: bool) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], float]:
-    """Run the stages up to ensemble, and return features, labels and folds, and the seconds that extraction took."""
-
-    def change(params: dict[str, Any]) -> None:
-        weights = arguments.weights
-        weights = weights if weights in ("imagenet", "random") else str(Path(weights).resolve())
-        params["data"]["raw"] = str(arguments.raw.resolve())
-        params["backbones"] = {arguments.backbone: {"weights": weights}}
-        params["extract"]["flip"] = flip
-
-    lay_out(arguments.work, change)
-    dvc("repro", "link", cwd=arguments.work)
-    start = time.perf_counter()
-    dvc("repro", f"extract@{arguments.backbone}", cwd=arguments.work)
-    seconds = time.perf_counter() - start
-    # A later run finds the features in DVC's cache; the time is that of the run that made them.
-    timing = arguments.work / f"seconds-{arguments.backbone}-{flip}.json"
-    seconds = max(seconds, json.loads(timing.read_text()) if timing.exists() else 0.0)
-    timing.write_text(json.dumps(seconds))
-    dvc("repro", "ensemble", cwd=arguments.work)
-    with open_features(arguments.work / "features/ensemble.h5") as file:
-        features, label, files = file["train"][:], file["label"][:], texts(file["train_file"])
-    groups = group_numbers(files, pd.read_csv(arguments.work / "features/groups.csv"))
-    return (features, label, assign_folds(label, 5, SEED, groups)), seconds
-
-
-def pipeline_head(options: Train, features: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Return the out-of-fold probabilities of a head of the pipeline, shape (n_samples, 2)."""
-    data = EnsembleData(features, label, Outputs("classes", 2), fold, np.arange(len(label)), SEED)
-    fitted = fit_ensemble(options, {"all": slice(0, features.shape[1])}, data)
-    proba = np.empty((len(label), 2))
-    for k in range(data.n_folds):
-        for rows, predictions in fitted.out_of_fold(k):
-            proba[rows] = predictions
-    return proba
-
-
-def plain_logistic(features: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Return the out-of-fold probabilities of `LogisticRegression(C=1)` straight on the features."""
-    proba = np.empty((len(label), 2))
-    for k in range(fold.max() + 1):
-        model = LogisticRegression(C=1, max_iter=2000).fit(features[fold != k], label[fold != k])
-        proba[fold == k] = model.predict_proba(features[fold == k])
-    return proba
-
-
-def print_row(name: str, proba: np.ndarray, label: np.ndarray, fold: np.ndarray, seconds: float) -> None:
-    """Print a row of the table of heads: each score over all rows, and its standard deviation over folds."""
-
-    def scores_of(chosen: np.ndarray) -> dict[str, float]:
-        scores = Scores(2)
-        scores.add(label[chosen], proba[chosen])
-        return {**scores.result(), "clipped": FIXED_CLIP.log_loss(label[chosen], proba[chosen], None)}
-
-    total = scores_of(np.ones(len(label), bool))
-    folds = [scores_of(fold == k) for k in range(fold.max() + 1)]
-    shown = [
-        f"{total[key]:.4f} ± {np.std([scores[key] for scores in folds]):.4f}"
-        for key in ("log_loss", "clipped", "accuracy", "auc")
+def cases() -> list[Case]:
+    """Read the repository in the current folder: a case for each encoding of its task."""
+    params, task = load_params(), task_of(read_competition())
+    with open_features(ENSEMBLE, named="row") as file:
+        names, features = texts(file["train_row"]), file["train"][:]
+        columns = {name: slice(*span) for name, span in json.loads(file.attrs["columns"]).items()}
+    rows = read_rows()
+    rows = rows[rows["split"] == "train"].set_index("row", drop=False).loc[names]
+    y = task.encode(rows)
+    duplicates = pd.read_csv(GROUPS, dtype=str)
+    of_row = dict(duplicates.loc[duplicates["split"] == "train", ["row", "group"]].itertuples(index=False))
+    group = connected_groups([rows["group"].tolist(), [of_row.get(name, "") for name in names]])
+    nothing = np.zeros(len(y), bool)
+    fold = validation_folds(task.strata(y), group, nothing, params.train.folds, params.seed)
+    return [
+        Case(
+            task,
+            encoding,
+            columns,
+            EnsembleData(features, encoding.encode(y), encoding.outputs, fold, group, params.seed),
+            y,
+        )
+        for encoding in task.encodings(y)
     ]
-    print(f"| {name} | {' | '.join(shown)} | {seconds:.1f} |", flush=True)
+
+
+def plain_names(case: Case) -> list[str]:
+    """Return what scikit-learn is measured with."""
+    kind = "Ridge" if case.data.outputs.kind == "numbers" else "LogisticRegression"
+    return [f"scikit-learn {kind} {strength:g}" for strength in STRENGTHS]
+
+
+def line(competition: str, name: str, case: Case) -> str:
+    """Train one row of the table on all folds, and return it."""
+    data, start = case.data, time.perf_counter()
+    if name in OURS:
+        predictions = np.zeros((len(data.y), data.outputs.n), np.float32)
+        with contextlib.redirect_stdout(io.StringIO()):
+            fitted = fit_ensemble(Train(**OURS[name]), case.columns, data)
+        for k in range(data.n_folds):
+            for numbers, values in fitted.out_of_fold(k):
+                predictions[numbers] = values
+    else:
+        predictions = plain(float(name.split()[-1]), data)
+    seconds = time.perf_counter() - start
+    loss = mean_row_loss(data.outputs)
+    of_folds = [loss(data.y[data.fold == k], predictions[data.fold == k]) for k in range(data.n_folds)]
+    scored = data.fold >= 0
+    values = case.encoding.decode(predictions)
+    submitted = cross_fitted(
+        case.task.decision(load_params().predict), case.y[scored], values[scored], data.fold[scored]
+    )
+    score = case.task.metric.score(case.y[scored], submitted)
+    shape = f"{len(data.y):,} × {data.features.shape[1]:,}"
+    total = loss(data.y[scored], predictions[scored])
+    return (
+        f"| {competition} | {shape} | {data.outputs.n} {data.outputs.kind} | {name} | {total:.4f} ± "
+        f"{np.std(of_folds):.4f} | {case.task.metric.name} {score:.4f} | {seconds:.0f} |"
+    )
+
+
+def plain(strength: float, data: EnsembleData) -> np.ndarray:
+    """Return what scikit-learn predicts out of fold from standardised features, shape (n_rows, outputs.n)."""
+    predictions = np.zeros((len(data.y), data.outputs.n))
+    for k in range(data.n_folds):
+        trains, validates = data.fold != k, data.fold == k
+        model: Any = LogisticRegression(C=strength, max_iter=1000)
+        if data.outputs.kind == "numbers":
+            model = Ridge(alpha=1 / strength)
+        elif data.outputs.kind == "labels":
+            model = OneVsRestClassifier(model)
+        model = make_pipeline(StandardScaler(), model).fit(data.features[trains], data.y[trains])
+        if data.outputs.kind == "numbers":
+            predictions[validates] = model.predict(data.features[validates]).reshape(-1, data.outputs.n)
+        elif data.outputs.kind == "labels":
+            predictions[validates] = model.predict_proba(data.features[validates])
+        else:
+            predictions[np.ix_(validates, model.classes_)] = model.predict_proba(data.features[validates])
+    return predictions
 
 
 if __name__ == "__main__":

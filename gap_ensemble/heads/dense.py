@@ -29,7 +29,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from gap_ensemble.heads.head import Curves, Head, OnProgress, Outputs, TrainingData, class_weights, trials
-from gap_ensemble.heads.rows import Rows, standardise
+from gap_ensemble.heads.rows import standardise
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.params import Train
 from gap_ensemble.storage.hdf5 import BLOCK_BYTES, atomic_hdf5
@@ -292,7 +292,7 @@ class Stack:
             optimizer = keras.optimizers.SGD(momentum=MOMENTUM, nesterov=True)
         rate = float(optimizer.learning_rate)
         if name == "sgd" and not options.hidden:
-            rate = stable_rate(self.data.rows, self.weight.max(axis=1), self.data.outputs)
+            rate = stable_rate(self.data)
         if options.learning_rate is None:
             n_batches = math.ceil(self.data.rows.n_rows / options.batch_size)
             optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(rate, self.epochs * n_batches)
@@ -412,23 +412,18 @@ def _penalty_of_heads(l2: np.ndarray) -> Any:
     return lambda kernel: keras.ops.sum(keras.ops.square(kernel) * factors)
 
 
-def stable_rate(rows: Rows, weight: np.ndarray, outputs: Outputs) -> float:
+def stable_rate(data: TrainingData) -> float:
     """Return the rate of gradient descent that is as large as the curvature of the loss allows.
 
     That is one over the largest eigenvalue of the Hessian, which is at most that of the features' second moments, over
-    `FLATNESS`. It is found by power iteration on the first block of rows.
-
-    Parameters
-    ----------
-    rows : Rows
-        Standardised rows.
-    weight : ndarray of shape (n_rows,)
-        With which each row counts.
-    outputs : Outputs
-        What is predicted.
+    `FLATNESS`. It is found by power iteration on the first block of the standardised rows, the same for all heads.
     """
+    rows, outputs = data.rows, data.outputs
     features, numbers = next(rows.blocks())
-    features, row_weight = features[:4096], weight[numbers[:4096], None]
+    features, row_weight = features[:4096], np.ones((min(len(numbers), 4096), 1), np.float32)
+    if outputs.kind == "classes":
+        of_class = class_weights(data.y[rows.chosen], outputs.n, data.options.class_weight)
+        row_weight = of_class[data.y[numbers[:4096]], None]
     vector = np.ones((rows.n_features, 1)) / np.sqrt(rows.n_features)
     largest = 0.0
     for _ in range(20):

@@ -17,12 +17,13 @@ from threadpoolctl import threadpool_limits
 from gap_ensemble.heads.dense import row_scores
 from gap_ensemble.heads.head import Curves, Head, OnProgress, Outputs, TrainingData, Trial, class_weights, trials
 from gap_ensemble.heads.linear import LinearHead, TurnedRows, scalings, turned_rows
-from gap_ensemble.messages.progress import N_WORKERS
 
 # Strengths that are tried: scikit-learn's C, small is strong, times n_features / 1,000.
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 # With at most so many numbers of logits every pair of folds tries; with more, each fold with the next.
 N_OF_EVERY_PAIR = 20_000
+# Fits at a time, a thread each; more would take more memory.
+N_SIDE_BY_SIDE = 4
 # L-BFGS stops when a step lowers the loss by less than this share: what is only tried need not be exact.
 TOLERANCE_OF_TRIALS, TOLERANCE = 1e-5, 1e-8
 
@@ -47,7 +48,7 @@ class LogisticHead(LinearHead):
         ways = scalings(data)
         losses = np.zeros((data.n_folds, len(ways), len(strengths)))
         # Fits go side by side, each in one thread: threads that share a small product wait for each other.
-        with threadpool_limits(1), ThreadPoolExecutor(N_WORKERS) as pool:
+        with threadpool_limits(1), ThreadPoolExecutor(N_SIDE_BY_SIDE) as pool:
             all_rows = [turned_rows(data, *way) for way in ways]
             for way, rows in enumerate(all_rows):
                 fit_trial = partial(fit_path, rows, data=data, strengths=strengths, tolerance=TOLERANCE_OF_TRIALS)

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from gap_ensemble.heads.dense import row_scores
-from gap_ensemble.heads.head import Curves, Head, OnProgress, Outputs, TrainingData, class_weights, trials
+from gap_ensemble.heads.head import Curves, Head, OnProgress, TrainingData, class_weights, trials
 from gap_ensemble.heads.linear import LinearHead, scalings, turned_rows
 
 # Strengths that are tried: the penalty on the squared coefficients, beside the sum of squared errors, over the number
@@ -54,7 +54,7 @@ class RidgeHead(LinearHead):
                     scores = np.concatenate([scores for scores, _ in pieces])
                     y = np.concatenate([y for _, y in pieces])
                     for number in range(len(penalties)):
-                        link, loss = fit_link(scores[:, number], y, data.outputs)
+                        link, loss = fit_link(scores[:, number], y, data)
                         if loss < best[k][0]:
                             best[k] = (loss, way, number, link)
             heads: list[Head] = []
@@ -115,7 +115,7 @@ def ridge(features: np.ndarray, trains: np.ndarray, data: TrainingData, penaltie
     return np.concatenate([coef, intercept[:, None]], axis=1)
 
 
-def fit_link(scores: np.ndarray, y: np.ndarray, outputs: Outputs) -> tuple[np.ndarray, float]:
+def fit_link(scores: np.ndarray, y: np.ndarray, data: TrainingData) -> tuple[np.ndarray, float]:
     """Find the factor and the offset that make scores logits: those with the least loss. Numbers stay what they are.
 
     Parameters
@@ -123,7 +123,8 @@ def fit_link(scores: np.ndarray, y: np.ndarray, outputs: Outputs) -> tuple[np.nd
     scores : ndarray of shape (n, n_logits)
     y : ndarray
         Targets of the rows.
-    outputs : Outputs
+    data : TrainingData
+        Outputs and options.
 
     Returns
     -------
@@ -133,8 +134,13 @@ def fit_link(scores: np.ndarray, y: np.ndarray, outputs: Outputs) -> tuple[np.nd
         The mean loss with it.
     """
 
+    outputs, weight = data.outputs, None
+    if outputs.kind == "classes":
+        weight = class_weights(y, outputs.n, data.options.class_weight)[y]
+
     def loss(link: np.ndarray) -> float:
-        return float(row_scores((scores * link[0] + link[1])[:, None], y, outputs)["loss"].mean())
+        losses = row_scores((scores * link[0] + link[1])[:, None], y, outputs)["loss"][:, 0]
+        return float(np.average(losses, weights=weight))
 
     if outputs.kind == "numbers":
         return np.array([1.0, 0.0]), loss(np.array([1.0, 0.0]))
