@@ -162,3 +162,14 @@ def test_an_unknown_experiment_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match="no git repository here") as error:
         revisions.fetch("frosty-gnat", OOF, tmp_path)
     assert len(error.value.problems) == 1
+
+
+def test_labels_get_the_weights_of_the_likelihood(tmp_path: Path) -> None:
+    y = np.stack([Y, 1 - Y], axis=1)
+    for name, of_truth in (("good", 0.9), ("bad", 0.4)):
+        with prediction_writer(tmp_path / name, [str(i) for i in range(N)], np.ones(N, int), 2) as writer:
+            writer.add(np.where(y == 1, of_truth, 1 - of_truth))
+    with open_predictions(tmp_path / "good") as good, open_predictions(tmp_path / "bad") as bad:
+        parts = {"good": common.Part(good, np.arange(N)), "bad": common.Part(bad, np.arange(N))}
+        blend = fit_blend(Shared(good.row, 1 + np.arange(N) % 3, parts, 2), y, "labels", "fitted")
+    np.testing.assert_allclose(blend.weights, [1, 0], atol=0.01)
