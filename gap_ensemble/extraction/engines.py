@@ -133,12 +133,15 @@ def _openvino_model(network: Any, shape: tuple[int, ...]) -> Any:
         return model
     graph = _graph(network, shape, "float32")
     try:
-        return openvino.convert_model(graph)
+        model = openvino.convert_model(graph)
     except Exception as error:  # OpenVINO raises types of its own, with pages of text.
         raise UserError(
             f"params.yaml: {network.key}: OpenVINO, which computes on processors, can't take {network.title}: "
             f"{one_line(error, 160)}; take another network, or a GPU"
         ) from None
+    # What nothing uses, as lengths of tokens in networks of attention, becomes an output, too.
+    (features,) = (result for result in model.get_results() if "Identity:0" in result.get_output_tensor(0).names)
+    return openvino.Model([features], model.get_parameters(), network.title)
 
 
 def _graph(network: Any, shape: tuple[int | None, ...], policy: str) -> Any:

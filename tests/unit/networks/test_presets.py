@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gap_ensemble.extraction.engines import OpenVinoEngine
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.keras_network import KerasNetwork
 from gap_ensemble.networks.keras_setup import held_back, keras
@@ -190,3 +191,11 @@ print(open_network("A", Backbone(preset={str(presets / "siglip")!r})).n_features
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "8\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["dinov2", "vit", "siglip"])
+def test_the_engine_of_processors_computes_them(presets: Path, name: str) -> None:
+    network = preset(presets / name)
+    batch = pictures(network)[:1]
+    engine = OpenVinoEngine(network, "float32", 1)
+    np.testing.assert_allclose(engine(batch), np.asarray(network.forward(batch)), atol=1e-5)
