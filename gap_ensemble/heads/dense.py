@@ -48,7 +48,7 @@ MIN_EPOCHS = 5
 STRENGTHS = (0.0025, 0.01, 0.04, 0.16, 0.64)
 # Heads whose trials are larger, because of many classes, get this one untried: classes with few rows each want little.
 DEFAULT_STRENGTH = 0.0025
-MAX_TRIAL_WEIGHTS = 2_000_000
+MAX_TRIAL_WEIGHTS = 400_000
 
 MOMENTUM = 0.9
 # The second derivative of a row's loss by its logit is at most the inverse of this.
