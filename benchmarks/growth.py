@@ -5,8 +5,8 @@
 
 With `--rows` it makes a feature file of random class centres and noise, and runs ensemble, train and predict on it.
 With `--pictures` it makes pictures of noise (64 pixels a side) and runs `dvc repro` on them (MobileNet at 32 pixels),
-and once more with nothing to do. The stages run in a folder of their own; the table has seconds and peak memory of each
-stage's process, and what `dvc repro` itself took besides.
+and once more with nothing to do. The stages run in a folder of their own. The table has the seconds and the peak memory
+of each stage's process, and the seconds that `dvc repro` itself took.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import pandas as pd
 from PIL import Image
 
 from gap_ensemble.competition.found import Competition, Found, Submission, TaskDescription, write_competition
+from gap_ensemble.images.grey import write_grey_scale
 from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.paths import FEATURES, MANIFEST
 from gap_ensemble.storage.features import create_features
@@ -93,12 +94,7 @@ def make(folder: Path, n_rows: int, n_classes: int, n_features: int, change: Cal
     class_names = [f"class {i:05d}" for i in range(n_classes)]
     label = rng.permutation(np.arange(n_rows, dtype=np.int32) % n_classes)
     files = {"train": [f"train/{i}.jpg" for i in range(n_rows)], "test": [f"test/{i}.jpg" for i in range(n_test)]}
-    rows = {
-        "label": label,
-        "train_file": text_array(files["train"]),
-        "test_file": text_array(files["test"]),
-        "class_names": text_array(class_names),
-    }
+    rows = {f"{split}_file": text_array(names) for split, names in files.items()}
     centres = rng.standard_normal((n_classes, n_features), np.float32)
     labels = {"train": label, "test": rng.integers(n_classes, size=n_test)}
     (folder / FEATURES).mkdir(parents=True, exist_ok=True)
@@ -117,12 +113,13 @@ def make(folder: Path, n_rows: int, n_classes: int, n_features: int, change: Cal
     found_rows["target"] = [class_names[i] for i in label] + [""] * n_test
     sample = pd.DataFrame({"id": [str(i) for i in range(n_test)], "label": class_names[0]})
     before = Path.cwd()
-    os.chdir(folder)  # The pipeline's paths are seen from the repository's root.
+    os.chdir(folder)  # The pipeline's paths are relative to the repository's root.
     try:
         task = TaskDescription("classes", class_names, "made", "accuracy")
         competition = Competition(task, Submission("class", ["id", "label"]))
         write_competition(Found(competition, manifest, found_rows, sample))
         write_table(MANIFEST, manifest.assign(md5="", problem=""))
+        write_grey_scale(None)
     finally:
         os.chdir(before)
 
@@ -143,12 +140,12 @@ def make_pictures(folder: Path, n_pictures: int, duplicates: bool) -> None:
     sample.to_csv(folder / "data/raw/sample_submission.csv", index=False)
 
 
-# Stands for `python` while DVC runs the stages, and writes down what each of them took.
-MEASURED_PYTHON = """#!{python}
+# Runs a stage in place of stages/python.sh, and writes down what it took.
+MEASURED = """
 import json, os, subprocess, sys, time
 
 begin = time.perf_counter()
-process = subprocess.Popen([{python!r}, *sys.argv[1:]])
+process = subprocess.Popen([sys.executable, *sys.argv[1:]])
 _, status, usage = os.wait4(process.pid, 0)
 with open({log!r}, "a") as file:
     stage = sys.argv[2].removeprefix("stages.")
@@ -159,16 +156,14 @@ sys.exit(1 if status else 0)
 
 def measure_repro(folder: Path) -> list[tuple[str, float, str]]:
     """Run `dvc repro` twice, and return what took how many seconds, and GiB at its peak if it is a stage."""
-    programs, log = (folder / "measured").resolve(), (folder / "measured.jsonl").resolve()
-    programs.mkdir()
-    (programs / "python").write_text(MEASURED_PYTHON.format(python=sys.executable, log=str(log)))
-    (programs / "python").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    program, log = (folder / "measured.py").resolve(), (folder / "measured.jsonl").resolve()
+    program.write_text(MEASURED.format(log=str(log)))
+    (folder / "stages/python.sh").write_text(f"exec '{sys.executable}' '{program}' \"$@\"\n")
     seconds = []
     for _ in range(2):
         begin = time.perf_counter()
-        command = [str(Path(sys.executable).with_name("dvc")), "repro", "--quiet"]
-        if subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
+        command = [Path(sys.executable).with_name("dvc"), "repro", "--quiet"]
+        if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False).returncode:
             raise UserError(f"dvc repro: failed in {folder}; see above")
         seconds.append(time.perf_counter() - begin)
     stages = [json.loads(line) for line in log.read_text().splitlines()]
@@ -178,11 +173,12 @@ def measure_repro(folder: Path) -> list[tuple[str, float, str]]:
 
 
 OUTPUTS = {
-    "link": ("data/train", "data/test", "data/manifest.csv"),
-    "extract": ("features/gap",),
+    "link": ("data/train", "data/test", "data/manifest.csv", "data/rows.csv"),
+    "extract": ("features/gap", "features/store"),
     "ensemble": ("features/ensemble.h5", "features/groups.csv"),
-    "train": ("models", "results"),
-    "predict": ("submissions",),
+    "train": ("models", "results/oof.h5", "results/training"),
+    "predict": ("submissions", "results/test.h5"),
+    "report": ("results/report.html",),
     "DVC itself, first run": (".dvc",),
 }
 

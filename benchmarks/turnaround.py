@@ -4,7 +4,7 @@
 
 Makes features of two classes, runs the pipeline on them once, and then, in turns: `dvc repro` after a change of
 `train.dropout`, and a script that loads the same arrays and does with Keras what the pipeline does (standardise, train
-a head a fold, judge it, predict the test rows, write a CSV). Prints the seconds of each round and their ratio.
+a head a fold, validate it, predict the test rows, write a CSV). Prints the seconds of each round and their ratio.
 """
 
 import argparse
@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from benchmarks.growth import MADE, changes, make
+from benchmarks.growth import MADE, changes, make, measure
 from gap_ensemble.messages.errors import UserError, run
-from gap_ensemble.paths import ENSEMBLE
+from gap_ensemble.paths import ENSEMBLE, ROWS
+from gap_ensemble.storage.hdf5 import texts
 from tools.workspace import ROOT, change_params, dvc, git
 
 
@@ -58,8 +59,10 @@ def lay_out_features(repository: Path, n_rows: int, n_features: int) -> None:
     """Make a repository in which all stages up to the first submission have run."""
     make(repository, n_rows, 2, n_features, changes(MADE, duplicates=False))
     (repository / "data/raw").mkdir(parents=True)
-    # What stands for link and extract is taken as it is.
-    dvc("commit", "--quiet", "--force", "link", "extract@Made", cwd=repository)
+    for stage in ("check", "networks"):
+        measure(repository, stage)
+    # What stands for the outputs of link and extract is taken as it is.
+    dvc("commit", "--quiet", "--force", "check", "link", "networks", "extract@Made", cwd=repository)
     dvc("repro", "--quiet", "predict", cwd=repository)
     git("add", "--all", cwd=repository)
     git("commit", "--quiet", "--message", "The first submission", cwd=repository)
@@ -78,7 +81,9 @@ def plain_script(repository: Path) -> None:
 
     options = YAML().load((repository / "params.yaml").read_text(encoding="utf-8"))["train"]
     with h5py.File(repository / ENSEMBLE) as file:
-        x_train, y_train, x_test = file["train"][:], file["label"][:], file["test"][:]
+        x_train, x_test, names = file["train"][:], file["test"][:], texts(file["train_row"])
+    target = pd.read_csv(repository / ROWS, dtype=str).query("split == 'train'").set_index("row")["target"]
+    y_train = pd.factorize(target.loc[names], sort=True)[0]
     test_proba = 0
     for train, val in StratifiedKFold(options["folds"], shuffle=True, random_state=0).split(x_train, y_train):
         mean, std = x_train[train].mean(axis=0), x_train[train].std(axis=0)
