@@ -33,8 +33,12 @@ def test_every_bad_entry_is_named_at_once() -> None:
 
 def test_nothing_is_built_for_a_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Application, "_build", lambda _: pytest.fail("a network was built"))
-    assert bad_entries({"NASNetLarge": Backbone(weights="imagenet")}) == []
+    assert bad_entries({name: Backbone(weights="imagenet") for name in ("NASNetLarge", "VGG16")}) == []
 
 
 def test_files_of_other_sources_are_not_opened() -> None:
     assert bad_entries({"A": Backbone(onnx="gone.onnx"), "B": Backbone(preset="dinov2_small")}) == []
+
+
+def test_a_single_entry_is_left_to_its_own_stage() -> None:
+    assert bad_entries({"Xcepton": Backbone(weights="random")}) == []
