@@ -12,8 +12,7 @@ import numpy as np
 
 from gap_ensemble.competition.found import Kind
 from gap_ensemble.experiments.common import Shared
-from gap_ensemble.heads.blend import fit_blend_weights
-from gap_ensemble.heads.ensemble import fit_mean_weights
+from gap_ensemble.heads.blend import fit_blend_weights, fit_number_weights
 from gap_ensemble.scoring.metrics import EPSILON
 from gap_ensemble.storage.predictions import prediction_writer
 
@@ -84,7 +83,7 @@ def fit_blend(shared: Shared, y: np.ndarray, kind: Kind, how: str) -> Blend:
 
     def fit(chosen: np.ndarray) -> np.ndarray:
         rows = evidence[chosen].reshape(-1, n_parts)
-        return fit_mean_weights(rows, y[chosen].reshape(-1)) if kind == "numbers" else fit_blend_weights(rows)
+        return fit_number_weights(rows, y[chosen].reshape(-1)) if kind == "numbers" else fit_blend_weights(rows)
 
     return Blend(kind, how, fit(fold > 0), {k: fit(fold != k) for k in folds})
 

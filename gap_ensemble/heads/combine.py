@@ -9,10 +9,10 @@ numbers both are sums of predictions.
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from scipy.optimize import minimize, nnls
+from scipy.optimize import minimize
 from scipy.special import logit
 
-from gap_ensemble.heads.blend import fit_blend_weights
+from gap_ensemble.heads.blend import fit_blend_weights, fit_number_weights
 from gap_ensemble.heads.dense import row_scores
 from gap_ensemble.heads.head import Outputs
 
@@ -70,13 +70,10 @@ def fit_mean_weights(predictions: np.ndarray, y: np.ndarray, outputs: Outputs) -
         return fit_blend_weights(predictions[:, np.arange(len(y)), y].T)
     if outputs.kind == "labels":
         return fit_blend_weights(np.where(y == 1, predictions, 1 - predictions).reshape(len(predictions), -1).T)
-    # Non-negative least squares of standardised targets, with one more equation that weighs more than all others.
+    # Standardised, so that targets of every scale count alike.
     scale = np.where(y.std(axis=0) > 0, y.std(axis=0), 1)
-    matrix, target = ((values - y.mean(axis=0)) / scale for values in (predictions, y))
-    heavy = 1e3 * np.sqrt(target.size)
-    rows = np.vstack([matrix.reshape(len(matrix), -1).T, np.full((1, len(matrix)), heavy)])
-    weights, _ = nnls(rows.astype(np.float64), np.append(target.ravel(), heavy))
-    return np.asarray(weights / weights.sum())
+    rows, target = ((values - y.mean(axis=0)) / scale for values in (predictions, y))
+    return fit_number_weights(rows.reshape(len(rows), -1).T, target.ravel())
 
 
 def fit_stack_weights(predictions: np.ndarray, y: np.ndarray, outputs: Outputs) -> np.ndarray:
