@@ -192,7 +192,7 @@ def watch(pool: Timed, memory: dict[str, int], stop: threading.Event) -> None:
     while not stop.wait(0.5):
         for pid in pool.pids:
             with contextlib.suppress(OSError):  # It has ended.
-                peaks[pid] = peak_memory(str(pid))
+                peaks[pid] = max(peaks.get(pid, 0), peak_memory(str(pid)))
         memory["workers"] = sum(peaks.values())
         memory["driver"] = peak_memory("self")
 

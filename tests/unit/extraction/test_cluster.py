@@ -407,7 +407,8 @@ def test_the_check_of_link_runs_on_the_cluster(
     change_params(linked / "params.yaml", lambda params: params["cluster"].update(address=two_nodes.address))
     done = run_module("stages.link")
     assert done.returncode == 0, done.stderr
-    assert "workers" in done.stdout
+    assert "160 of 160 pictures, " in done.stdout
+    assert " a second, 1 worker\n" in done.stdout or " a second, 2 workers\n" in done.stdout
     assert (linked / "data/manifest.csv").read_bytes() == manifest
 
 
