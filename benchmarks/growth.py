@@ -162,7 +162,7 @@ def measure_repro(folder: Path) -> list[tuple[str, float, str]]:
     seconds = []
     for _ in range(2):
         begin = time.perf_counter()
-        command = [Path(sys.executable).with_name("dvc"), "repro", "--quiet"]
+        command = [str(Path(sys.executable).with_name("dvc")), "repro", "--quiet"]
         if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False).returncode:
             raise UserError(f"dvc repro: failed in {folder}; see above")
         seconds.append(time.perf_counter() - begin)

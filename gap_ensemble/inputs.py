@@ -63,7 +63,7 @@ def _accepted(key: str, path: Path) -> str:
     files = sorted(file.name for file in WEIGHTS.glob(f"*{suffix}"))
     near = difflib.get_close_matches(path.name, [*words, *files], n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    accepted = ", ".join([*words, f"or a path seen from {WEIGHTS}/ or absolute"]).removeprefix("or ")
+    accepted = ", ".join([*words, f"or a path relative to {WEIGHTS}/ or absolute"]).removeprefix("or ")
     return f"accepted: {accepted}{hint}; there: {listed(files) or 'none'}"
 
 

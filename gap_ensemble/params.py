@@ -63,7 +63,7 @@ class Data(Section):
     """`data`: the competition's files."""
 
     raw: str = Field(min_length=1)
-    # Folders of pictures, seen from raw.
+    # Folders of pictures, relative to raw.
     train: str | list[str] = "auto"
     test: str | list[str] = "auto"
     task: Literal["auto", "classes", "labels", "grades", "numbers"] = "auto"
@@ -83,12 +83,12 @@ class Data(Section):
 class Backbone(Section):
     """`backbones.<name>`: one network. Exactly one of `weights`, `preset` and `onnx` says where it comes from."""
 
-    # imagenet, random (untrained), or a path seen from weights/ or absolute: a weights file of Keras, a preset folder
+    # imagenet, random (untrained), or a path relative to weights/ or absolute: a weights file of Keras, a preset folder
     # of KerasHub, or an ONNX file.
     weights: Annotated[str, Field(min_length=1)] | None = None
-    # A preset of KerasHub: a folder, seen from weights/ or absolute, or a name such as dinov2_small.
+    # A preset of KerasHub: a folder, relative to weights/ or absolute, or a name such as dinov2_small.
     preset: Annotated[str, Field(min_length=1)] | None = None
-    # An ONNX file, seen from weights/ or absolute.
+    # An ONNX file, relative to weights/ or absolute.
     onnx: Annotated[str, Field(min_length=1)] | None = None
     # The network's name in keras.applications, where it differs from the entry's own name.
     backbone: str | None = None
@@ -196,7 +196,7 @@ class Ensemble(Section):
 
 
 class Train(Section):
-    """`train`: the head and how it is judged."""
+    """`train`: the head and how it is validated."""
 
     head: Literal["dense", "logistic", "ridge", "auto"] = "dense"
     ensemble: Literal["concatenate", "blend", "stack"] = "concatenate"
@@ -279,7 +279,7 @@ def load_params(path: str | Path = PARAMS_FILE) -> Params:
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run this from the repository's root, beside dvc.yaml") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {one_line(error)}; mend the line named") from None
+        raise UserError(f"{path}: not readable as YAML: {one_line(error)}; fix the line named") from None
     if not isinstance(values, dict):
         found = "nothing" if values is None else f"a {type(values).__name__}"
         raise UserError(f"{path}: found {found}; expected the sections {', '.join(Params.model_fields)}")

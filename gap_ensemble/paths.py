@@ -1,4 +1,4 @@
-"""Every file that one stage writes and another reads, seen from the repository's root."""
+"""Every file that one stage writes and another reads, relative to the repository's root."""
 
 from pathlib import Path
 

@@ -201,7 +201,7 @@ def trained_head(features: np.ndarray, label: np.ndarray, n_classes: int, seed: 
 
 @dataclass(frozen=True)
 class Source:
-    """How files become pictures: the folder from which they are seen, pixels a side, the data set's grey scale."""
+    """How files become pictures: the folder that they are relative to, pixels a side, the data set's grey scale."""
 
     raw: Path
     input_size: int

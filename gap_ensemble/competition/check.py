@@ -22,7 +22,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class CheckJob:
-    """Check pictures: chunks are sequences of files seen from `raw`, results are lists of `Checked`."""
+    """Check pictures: chunks are sequences of files relative to `raw`, results are lists of `Checked`."""
 
     raw: Path
 
@@ -63,7 +63,7 @@ def check_pictures(
     Parameters
     ----------
     raw : Path
-        The folder from which `file` is seen.
+        The folder that `file` is relative to.
     pictures : DataFrame with column file
         A picture that belongs to several rows stands once for each, and is opened once.
     pool : Pool, optional

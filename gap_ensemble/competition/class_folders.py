@@ -48,7 +48,7 @@ def lay_out(raw: Path, pictures: pd.DataFrame) -> None:
     Parameters
     ----------
     raw : Path
-        The folder from which `file` is seen.
+        The folder that `file` is relative to.
     pictures : DataFrame with columns file, split, class
         What to link. The class of a test picture is ignored.
     """
@@ -91,7 +91,7 @@ def lay_out(raw: Path, pictures: pd.DataFrame) -> None:
 
 
 def _links(pictures: pd.DataFrame, split: str) -> dict[PurePosixPath, PurePosixPath]:
-    """Return the picture of each link: paths seen from the split's folder, and from the raw folder."""
+    """Return the picture of each link: paths relative to the split's folder, and to the raw folder."""
     file_of: dict[PurePosixPath, PurePosixPath] = {}
     classes = pictures["class"] if split == "train" else [""] * len(pictures)
     for file, class_name in zip(pictures["file"], classes, strict=True):

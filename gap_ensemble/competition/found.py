@@ -136,7 +136,7 @@ class Found:
     ----------
     competition : Competition
     pictures : DataFrame with columns file, split, id, slot
-        A row a picture, training pictures first, every value as text. `file` is seen from the raw folder, `id` is the
+        A row a picture, training pictures first, every value as text. `file` is relative to the raw folder, `id` is the
         `row` of `rows` that it belongs to, `slot` its place among the pictures of that row (empty where places are
         not told apart). A picture that belongs to several rows stands once for each.
     rows : DataFrame with columns row, split, pictures, group, and targets

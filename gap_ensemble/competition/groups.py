@@ -143,7 +143,7 @@ def hint(attributes: Attributes, files: list[str], target_of: Mapping[str, tuple
         also = f" (also: {listed(others)})" if others else ""
         return (
             f"{name}: {column} looks like a group: {n:,} values in {n_rows:,} rows{also}; pictures of one group in two "
-            f"folds flatter the scores: set data.groups: {column}"
+            f"folds make scores too good: set data.groups: {column}"
         )
     stems, paths = [stem(file) for file in files[:MAX_NAMES]], files[:MAX_NAMES]
     # Of a person also where it is a folder: patient00001/study1/view1.jpg.
@@ -152,7 +152,7 @@ def hint(attributes: Attributes, files: list[str], target_of: Mapping[str, tuple
         if len(found) * 5 >= len(names) and 2 <= len(set(found)) <= 0.9 * len(found):
             return (
                 f"file names look like groups: {len(set(found)):,} different {pattern} in {len(found):,} pictures such "
-                f"as {files[0]}; pictures of one group in two folds flatter the scores: set data.groups: "
+                f"as {files[0]}; pictures of one group in two folds make scores too good: set data.groups: "
                 f"'{pattern}'"
             )
     names = [stem(file) for file in files]

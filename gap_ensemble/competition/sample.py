@@ -22,7 +22,7 @@ class Sample:
     Attributes
     ----------
     name : str
-        The file, seen from the raw folder.
+        The file, relative to the raw folder.
     table : DataFrame
         Every value as text.
     id_column : str

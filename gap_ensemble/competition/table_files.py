@@ -26,7 +26,7 @@ class TableFile:
     Attributes
     ----------
     name : str
-        The file, seen from the raw folder.
+        The file, relative to the raw folder.
     table : DataFrame
         Every value as text.
     label_columns : list of str or None

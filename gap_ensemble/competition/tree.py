@@ -33,7 +33,7 @@ MAX_TABLE_DEPTH = 3
 
 @dataclass
 class Tree:
-    """The files below a folder, seen from it, sorted.
+    """The files below a folder, relative to it, sorted.
 
     Attributes
     ----------

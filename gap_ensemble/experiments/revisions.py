@@ -25,7 +25,7 @@ def fetch(revision: str, path: Path, folder: Path) -> Path:
     revision : str
         An experiment's name, a branch, a commit, or `workspace`.
     path : Path
-        Seen from the current folder, which is the project's root.
+        Relative to the current folder, which is the project's root.
     folder : Path
         Where copies go.
 
@@ -54,7 +54,7 @@ def open_at(revision: str, path: Path, mode: str = "r") -> Iterator[IO[Any]]:
     revision : str
         An experiment's name, a branch, a commit, or `workspace`.
     path : Path
-        Seen from the current folder, which is the project's root.
+        Relative to the current folder, which is the project's root.
     mode : {"r", "rb"}
         Text or bytes.
 
@@ -67,7 +67,7 @@ def open_at(revision: str, path: Path, mode: str = "r") -> Iterator[IO[Any]]:
         if revision == WORKSPACE:
             opened = dvc.api.open(path.as_posix(), mode=mode)
         else:
-            # Seen from the root of the git repository: the project may be a folder in it.
+            # Relative to the root of the git repository: the project may be a folder in it.
             opened = dvc.api.open((_folder_in_git() / path).as_posix(), rev=revision, mode=mode)
         with opened as file:
             yield file

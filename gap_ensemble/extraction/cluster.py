@@ -113,7 +113,7 @@ class Actor:
         self.work: ChunkWorker[Any, Any] | None = None
 
     def look(self, folder: str) -> Any:
-        """Go to the folder from which the project's paths are seen; return the versions of libraries."""
+        """Go to the folder that the project's paths are relative to; return the versions of libraries."""
         if not os.path.isdir(folder):
             return Refusal([f"{folder}: no such folder; {SAME_PATH}"])
         os.chdir(folder)

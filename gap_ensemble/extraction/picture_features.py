@@ -42,7 +42,7 @@ CHUNK = 32
 class Picture(NamedTuple):
     """A picture of the manifest."""
 
-    file: str  # seen from the raw folder
+    file: str  # relative to the raw folder
     md5: str  # of its content, in hexadecimal
 
 
@@ -57,7 +57,7 @@ class ExtractJob:
     entry : Backbone
         Its values.
     raw : Path
-        The folder from which the files are seen.
+        The folder that the files are relative to.
     device : Device
         What `Pool.device` returned. A worker that computes on another one refuses.
     grey_scale : Scale or None

@@ -38,7 +38,7 @@ from gap_ensemble.images.metadata import jpeg_is_scalable, png_without_metadata
 from gap_ensemble.images.problems import BadPicture
 from gap_ensemble.messages.errors import UserError
 
-# Our own limit below replaces Pillow's, which would only warn at this size and judges before a JPEG is scaled down.
+# Our own limit below replaces Pillow's, which would only warn, and of the size before a JPEG is scaled down.
 Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 # Damaged metadata warns, by the hundred; the pixels are fine. Not around each call: that is not safe in threads.

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line each, exit status 1, no traceback."""
+"""Errors that a user can fix: one line each, exit status 1, no traceback."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from gap_ensemble.messages.interrupts import interrupts_are_caught
 
 MAX_LISTED = 20
 
-# What the system says of a disk or a folder, and a user can mend.
+# What the system says of a disk or a folder, and a user can fix.
 REFUSALS = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -43,7 +43,7 @@ UNFIT = {
 
 
 class UserError(Exception):
-    """Something in the input or the parameters is wrong, and the user can mend it.
+    """Something in the input or the parameters is wrong, and the user can fix it.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a program's `main` and turn errors that a user can mend into single lines and an exit status."""
+    """Call a program's `main` and turn errors that a user can fix into single lines and an exit status."""
     interrupts_are_caught()
     try:
         main()

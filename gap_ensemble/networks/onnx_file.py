@@ -4,7 +4,7 @@
       Timm: {onnx: convnext_tiny.onnx, input_size: 224, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}
 
 The file says neither how pixels are scaled nor, often, how large the picture is, so the entry does. Of several outputs
-the entry names one. What the output holds is seen from its shape:
+the entry names one. What the output holds follows from its shape:
 
 | shape | what it holds | pooling |
 | --- | --- | --- |

@@ -106,7 +106,7 @@ class PresetNetwork(KerasNetwork):
             return None
         raise UserError(
             f"params.yaml: {self.key_of_preset}: {path}: no such folder; accepted: a preset folder of KerasHub, its "
-            f"path seen from {WEIGHTS}/ or absolute, or a name such as dinov2_small"
+            f"path relative to {WEIGHTS}/ or absolute, or a name such as dinov2_small"
         )
 
     def _source(self) -> str:

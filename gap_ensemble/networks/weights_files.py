@@ -10,7 +10,7 @@ from gap_ensemble.paths import WEIGHTS
 
 
 def find_file(key: str, name: str, accepted: str) -> Path:
-    """Return the path of a file or folder that an entry names: seen from `weights/`, or absolute.
+    """Return the path of a file or folder that an entry names: relative to `weights/`, or absolute.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ def find_file(key: str, name: str, accepted: str) -> Path:
     path = WEIGHTS / Path(name).expanduser()
     if not path.exists():
         raise UserError(
-            f"params.yaml: {key}: {path}: no such file; accepted: {accepted}, its path seen from {WEIGHTS}/ or absolute"
+            f"params.yaml: {key}: {path}: no such file; accepted: {accepted}, its path relative to {WEIGHTS}/ or "
+            "absolute"
         )
     return path
 

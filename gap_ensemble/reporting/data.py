@@ -21,7 +21,7 @@ class Pictures:
     Attributes
     ----------
     raw : Path
-        The folder from which the manifest's files are seen.
+        The folder that the manifest's files are relative to.
     grey_scale : Scale or None
     manifest : DataFrame
     missing : set of Path

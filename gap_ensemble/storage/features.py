@@ -3,9 +3,9 @@
 `features/gap/<name>.h5`, the features of pictures by one network:
 
     train          (n_train, n_features)  float32   features of the training pictures
-    train_file     (n_train,)             UTF-8     file of every row, seen from data.raw
+    train_file     (n_train,)             UTF-8     file of every row, relative to data.raw
     test           (n_test, n_features)   float32   features of the test pictures
-    test_file      (n_test,)              UTF-8     file of every row, seen from data.raw
+    test_file      (n_test,)              UTF-8     file of every row, relative to data.raw
     fine_tuned_on  (n_train,)             bool      only of a network that was fine-tuned: the pictures whose labels it
                                                     knows, which must not validate
 

@@ -24,7 +24,7 @@ def blamed_on(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno is None:
-            raise UserError(f"{path}: not written: {one_line(error)}; mend that, then run it again") from None
+            raise UserError(f"{path}: not written: {one_line(error)}; fix that, then run it again") from None
         error.filename = error.filename or str(path)
         raise
 

@@ -1,6 +1,6 @@
 """The manifest, `data/manifest.csv`: a row a picture, and no label, so that a corrected label runs no network.
 
-file      seen from data.raw
+file      relative to data.raw
 split     train or test
 id        the `row` of `data/rows.csv` that the picture belongs to
 slot      its place among the pictures of that row, where places are told apart (left, red)

@@ -49,7 +49,7 @@ def read_any_table(path: Path) -> pd.DataFrame:
                 if len(values) < len(header) or any(values[len(header) :]):  # Separators at the end are no values.
                     raise UserError(
                         f"{path}: line {rows.line_num} holds {len(row)} values and the header {len(header)}; expected "
-                        "as many in every row, and quotes around a value that holds the separator; mend the line"
+                        "as many in every row, and quotes around a value that holds the separator; fix the line"
                     )
                 for column, value in zip(columns, values, strict=False):
                     column.append(value)

@@ -57,7 +57,7 @@ def stages() -> dict[str, dict[str, object]]:
 
 
 def listed(stage: dict[str, object]) -> set[str]:
-    """Return the code that a stage depends on, seen from the repository's root."""
+    """Return the code that a stage depends on, relative to the repository's root."""
     deps = [dep for dep in stage["deps"] if isinstance(dep, str)]  # type: ignore[attr-defined]
     inside = [dep.removeprefix("../") for dep in deps]
     return {dep.rstrip("/") for dep in inside if dep.startswith(("gap_ensemble", "stages"))}

@@ -58,7 +58,7 @@ def test_a_weights_file_that_is_not_there(weights: Path) -> None:
     first, second = missing_inputs(params_with(A="xcepton.weights.h5", B=absolute, C="xception.weights.h5"))
     assert first == (
         "params.yaml: backbones.A.weights: found 'xcepton.weights.h5', but there is no weights/xcepton.weights.h5; "
-        "accepted: imagenet, random, or a path seen from weights/ or absolute (did you mean xception.weights.h5?); "
+        "accepted: imagenet, random, or a path relative to weights/ or absolute (did you mean xception.weights.h5?); "
         "there: xception.weights.h5"
     )
     assert f"backbones.B.weights: found '{absolute}', but there is no {absolute}; " in second
@@ -71,7 +71,7 @@ def test_an_onnx_file_that_is_not_there(weights: Path) -> None:
     values["backbones"] = {"A": {"onnx": "dinov2.onnx"}, "B": {"onnx": "dino.onnx"}, "C": {"preset": "dinov2_small"}}
     assert missing_inputs(Params.model_validate(values)) == [
         "params.yaml: backbones.A.onnx: found 'dinov2.onnx', but there is no weights/dinov2.onnx; accepted: a path "
-        "seen from weights/ or absolute (did you mean dino.onnx?); there: dino.onnx"
+        "relative to weights/ or absolute (did you mean dino.onnx?); there: dino.onnx"
     ]
 
 

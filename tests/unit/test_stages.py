@@ -1,6 +1,6 @@
 """Every form of competition from its files to the submission, stage by stage, with colours in place of a network.
 
-The pictures of a class have its colour, and the features are their mean colour: what a stage does is seen in a second.
+The pictures of a class have its colour, and the features are their mean colour: a stage takes a second.
 """
 
 from collections.abc import Callable

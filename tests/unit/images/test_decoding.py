@@ -223,7 +223,7 @@ def test_the_content_decides_not_the_suffix(tmp_path: Path, name: str, file_form
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
 def test_downscaling_is_antialiased(file_format: str) -> None:
-    """A fine checkerboard seen from afar is grey; dropping pixels would leave black, white or stripes."""
+    """A fine checkerboard from afar is grey; dropping pixels would leave black, white or stripes."""
     board = Image.fromarray((np.indices((300, 300)).sum(axis=0) % 2 * 255).astype(np.uint8))
     inner = read_picture(encoded(board, file_format, quality=95), 32)[1:-1, 1:-1].astype(int)
     assert np.abs(inner - 128).max() <= 4

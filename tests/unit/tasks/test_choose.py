@@ -27,7 +27,7 @@ class RightIn:
     n_right: tuple[int, int, int]
 
     def __post_init__(self) -> None:
-        self.data, self.curves = SimpleNamespace(fold=FOLD), []
+        self.data = SimpleNamespace(fold=FOLD)
 
     def out_of_fold(self, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         numbers = np.flatnonzero(k == FOLD)

@@ -56,7 +56,7 @@ def test_a_row_gets_the_mean_over_all_folds_of_its_own_features(
     block_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hdf5, "BLOCK_BYTES", block_bytes)
-    found = predicted(tmp_path, ["a", "b", "c", "d"], Scaled(1), Scaled(2), Scaled(0))
+    found = predicted(tmp_path, ["a", "b", "c", "d"], Scaled(0.5), Scaled(2), Scaled(0.5))
     assert found == pytest.approx({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4})
 
 

@@ -113,7 +113,7 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
 
 
 @pytest.mark.parametrize("mode", ["w:", "w:gz", "w:bz2", "w:xz"])
-def test_damage_anywhere_is_an_error_a_user_can_mend(tmp_path: Path, mode: str) -> None:
+def test_damage_anywhere_is_an_error_a_user_can_fix(tmp_path: Path, mode: str) -> None:
     """A tar has no checksums of its own: without compression only its headers and its length are checked."""
     whole = tar(TRAIN, mode)
     to, n_refused, positions = tmp_path / "to", 0, range(0, len(whole), max(7, len(whole) // 60))

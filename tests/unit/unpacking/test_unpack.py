@@ -288,7 +288,7 @@ def test_members_are_listed_in_the_order_of_their_bytes() -> None:
 # Every eleventh byte, and with -m long every byte.
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damage_anywhere_is_an_error_a_user_can_mend(method: int, step: int, to: Path, save: Save) -> None:
+def test_damage_anywhere_is_an_error_a_user_can_fix(method: int, step: int, to: Path, save: Save) -> None:
     """Wherever a byte is wrong or the file ends, the files are right all the same or it is one UserError."""
     whole = packed({"train.zip": packed({"train/ça.jpg": b"cat " * 20}, method), "é.csv": TABLE}, method)
     path = save("redux.zip", whole)
@@ -493,7 +493,7 @@ def test_download_that_cannot_be_unpacked_is_kept(kaggle: Callable[[str], None],
 
 
 @pytest.mark.parametrize(
-    ("code", "found", "mend"),
+    ("code", "found", "fix"),
     [
         (
             "print('some advice'); sys.exit('403 Client Error: Forbidden for url: https://www.kaggle.com/api')",
@@ -517,13 +517,13 @@ def test_download_that_cannot_be_unpacked_is_kept(kaggle: Callable[[str], None],
     ids=["403", "404", "kaggle.json", "no token", "offline", "nothing"],
 )
 def test_download_failure_says_the_last_line_and_the_mend(
-    code: str, found: str, mend: str, kaggle: Callable[[str], None], to: Path
+    code: str, found: str, fix: str, kaggle: Callable[[str], None], to: Path
 ) -> None:
     kaggle(code)
     with pytest.raises(UserError) as caught:
         kaggle_client.download("dogs-vs-cats", to)
     assert found in str(caught.value)
-    assert mend in str(caught.value)
+    assert fix in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(to.iterdir()) == []
 
