@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from gap_ensemble.competition.column_features import column_features
+from gap_ensemble.competition.column_encoding import column_features
 from gap_ensemble.competition.found import read_competition, read_rows
 from gap_ensemble.messages.errors import run
 from gap_ensemble.messages.progress import Progress

@@ -54,7 +54,7 @@ from gap_ensemble.images.decoding import read_linked_picture
 from gap_ensemble.images.grey import Scale, read_grey_scale
 from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.messages.progress import Progress
-from gap_ensemble.networks.applications import Application
+from gap_ensemble.networks.keras_applications import Application
 from gap_ensemble.networks.keras_setup import keras, make_deterministic
 from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import Finetune, Train, entry_of_command_line, load_params

@@ -22,14 +22,15 @@ from gap_ensemble.competition.found import read_competition, read_rows
 from gap_ensemble.messages.errors import run
 from gap_ensemble.params import Params, load_params
 from gap_ensemble.paths import ENSEMBLE, METRICS, MODELS, OOF, SAMPLE, SUBMISSION, TEST
-from gap_ensemble.scoring.decisions import Calibration, Decision
+from gap_ensemble.scoring.calibration import Calibration
+from gap_ensemble.scoring.decisions import Decision
 from gap_ensemble.storage.features import open_features
 from gap_ensemble.storage.files import write_text
 from gap_ensemble.storage.hdf5 import texts
 from gap_ensemble.storage.predictions import open_predictions
 from gap_ensemble.tasks.choose import load_models
 from gap_ensemble.tasks.evaluate import Evaluation
-from gap_ensemble.tasks.submission import TestRows, predict_test, write_submission
+from gap_ensemble.tasks.predicting import TestRows, predict_test, write_submission
 from gap_ensemble.tasks.task import Task, task_of
 
 

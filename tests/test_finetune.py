@@ -12,16 +12,16 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from gap_ensemble.competition.competition import read_manifest
+from gap_ensemble.networks.backbones import Network, read_seen, save_tuned, tuned_weights
 from gap_ensemble.scoring.scores import Scores
 from test_shapes import dog_breed
 
-from gap_ensemble.competition.competition import read_manifest
 from gap_ensemble.finetuning import tuning
 from gap_ensemble.finetuning.tuning import block_starts, first_trained_layer, training_model
 from gap_ensemble.heads.ensemble import HEADS, EnsembleData, fit_ensemble
 from gap_ensemble.heads.head import Outputs
 from gap_ensemble.messages.errors import UserError
-from gap_ensemble.networks.backbones import Network, read_seen, save_tuned, tuned_weights
 from gap_ensemble.params import PARAMS_FILE, Augment, Backbone, Finetune, Train, load_params
 from gap_ensemble.paths import CURVES, ENSEMBLE, FEATURES, WEIGHTS
 from gap_ensemble.storage.features import open_features

@@ -13,14 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from gap_ensemble.competition.attributes import Attributes
-from gap_ensemble.competition.columns import read_columns
+from gap_ensemble.competition.feature_columns import read_columns
 from gap_ensemble.competition.form import read_form, resolve_metric
 from gap_ensemble.competition.found import FEATURE, Competition, Found, Submission, TaskDescription, target_columns
 from gap_ensemble.competition.groups import hint, read_groups
 from gap_ensemble.competition.pooling import Files, read_pooling
 from gap_ensemble.competition.reading import Reading, read_sample, read_splits, read_tables
-from gap_ensemble.competition.sample import is_sample
 from gap_ensemble.competition.sample_rows import read_test_rows, tables_of_test
+from gap_ensemble.competition.sample_submission import is_sample
 from gap_ensemble.competition.splits import below
 from gap_ensemble.competition.targets import Target, may_be_grades
 from gap_ensemble.competition.training_rows import read_training_rows

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from gap_ensemble.competition.found import Submission
-from gap_ensemble.competition.sample import Sample
+from gap_ensemble.competition.sample_submission import Sample
 from gap_ensemble.competition.targets import Target, is_number
 from gap_ensemble.messages.errors import UserError, listed
 from gap_ensemble.params import Data

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gap_ensemble.competition.matching import Pictures
 from gap_ensemble.competition.rows import Rows
-from gap_ensemble.competition.sample import Known, Sample, choose_sample, is_sample
+from gap_ensemble.competition.sample_submission import Known, Sample, choose_sample, is_sample
 from gap_ensemble.competition.splits import Splits, find_splits, is_split
 from gap_ensemble.competition.table_files import TableFile, read_table_file
 from gap_ensemble.competition.targets import long_target

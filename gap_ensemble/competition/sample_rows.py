@@ -5,7 +5,7 @@ from collections import Counter
 from gap_ensemble.competition.matching import Pictures
 from gap_ensemble.competition.reading import Reading, is_test, where
 from gap_ensemble.competition.rows import Key, Rows, locate, locate_ids
-from gap_ensemble.competition.sample import Sample
+from gap_ensemble.competition.sample_submission import Sample
 from gap_ensemble.messages.errors import UserError, listed
 
 APART = "say with data.train and data.test which folders hold which"

@@ -18,7 +18,7 @@ import pandas as pd
 from gap_ensemble.competition.found import Kind
 from gap_ensemble.competition.matching import composed
 from gap_ensemble.competition.rows import Rows, unknown
-from gap_ensemble.competition.sample import Sample, split_pair
+from gap_ensemble.competition.sample_submission import Sample, split_pair
 from gap_ensemble.competition.splits import Splits, is_split, words
 from gap_ensemble.competition.tree import Tree, stem
 from gap_ensemble.messages.errors import listed

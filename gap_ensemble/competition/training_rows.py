@@ -9,7 +9,7 @@ from gap_ensemble.competition.groups import COLUMNS
 from gap_ensemble.competition.matching import Pictures
 from gap_ensemble.competition.reading import Reading, is_test
 from gap_ensemble.competition.rows import Key, Rows, group_rows, key_of, locate
-from gap_ensemble.competition.sample import Sample
+from gap_ensemble.competition.sample_submission import Sample
 from gap_ensemble.competition.splits import words
 from gap_ensemble.competition.table_files import TableFile
 from gap_ensemble.competition.targets import (

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from gap_ensemble.competition.sample import is_sample
+from gap_ensemble.competition.sample_submission import is_sample
 from gap_ensemble.converting import bson, csv_pixels, hdf5, json_arrays, tfrecord
 from gap_ensemble.converting.record import Record, pixels_of_bands
 from gap_ensemble.images.grey import GreyRange, Scale, find_grey_scale

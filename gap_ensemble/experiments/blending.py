@@ -12,7 +12,7 @@ import numpy as np
 
 from gap_ensemble.competition.found import Kind
 from gap_ensemble.experiments.common import Shared
-from gap_ensemble.heads.blend import fit_blend_weights, fit_number_weights
+from gap_ensemble.heads.blend_weights import fit_blend_weights, fit_number_weights
 from gap_ensemble.scoring.metrics import EPSILON
 from gap_ensemble.storage.predictions import prediction_writer
 

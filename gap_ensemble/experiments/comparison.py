@@ -14,7 +14,7 @@ from gap_ensemble.params import load_params
 from gap_ensemble.paths import SAMPLE
 from gap_ensemble.storage.files import write_text
 from gap_ensemble.storage.predictions import open_predictions
-from gap_ensemble.tasks.submission import write_submission
+from gap_ensemble.tasks.predicting import write_submission
 from gap_ensemble.tasks.task import Task, task_of
 
 # Above this weight of one part, a blend is a copy of it.

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logit
 
-from gap_ensemble.heads.blend import fit_blend_weights, fit_number_weights
+from gap_ensemble.heads.blend_weights import fit_blend_weights, fit_number_weights
 from gap_ensemble.heads.dense import row_scores
 from gap_ensemble.heads.head import Outputs
 

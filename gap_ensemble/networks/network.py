@@ -6,7 +6,7 @@
 
 | source | module | weights |
 | --- | --- | --- |
-| `keras.applications` by its name | `applications.py` | imagenet, random, or a file |
+| `keras.applications` by its name | `keras_applications.py` | imagenet, random, or a file |
 | `SmallConvNet`, `EfficientNetLite0` to `4` | `small_convnet.py`, `efficientnet_lite.py` | random, or a file |
 | a preset of KerasHub | `presets.py` | a folder, or a name where there is a connection |
 | an ONNX file | `onnx_file.py` | in the file |
@@ -121,7 +121,7 @@ def open_network(name: str, entry: Backbone, section: str = "backbones") -> Netw
         from gap_ensemble.networks.presets import PresetNetwork
 
         return PresetNetwork(key, entry)
-    from gap_ensemble.networks.applications import Application
+    from gap_ensemble.networks.keras_applications import Application
 
     return Application(key, entry, entry.backbone or name)
 

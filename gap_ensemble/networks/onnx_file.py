@@ -20,8 +20,8 @@ import numpy as np
 
 from gap_ensemble.messages.errors import UserError, listed, one_line
 from gap_ensemble.networks.network import Network, digest_of
+from gap_ensemble.networks.own_weights import find_file
 from gap_ensemble.networks.pixels import Scaling
-from gap_ensemble.networks.weights_files import find_file
 from gap_ensemble.params import Backbone
 
 

@@ -27,8 +27,8 @@ from gap_ensemble.messages.errors import UserError, listed, one_line
 from gap_ensemble.networks.keras_network import KerasNetwork
 from gap_ensemble.networks.keras_setup import held_back, keras
 from gap_ensemble.networks.network import digest_of
+from gap_ensemble.networks.own_weights import difference
 from gap_ensemble.networks.pixels import Scaling, per_channel
-from gap_ensemble.networks.weights_files import difference
 from gap_ensemble.params import Backbone
 from gap_ensemble.paths import WEIGHTS
 

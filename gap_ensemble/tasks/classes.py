@@ -6,9 +6,10 @@ import pandas as pd
 from gap_ensemble.competition.found import Competition
 from gap_ensemble.heads.head import Outputs
 from gap_ensemble.params import Predict
-from gap_ensemble.scoring.decisions import Calibration, Decision, Guesses, MostProbable, Unchanged
+from gap_ensemble.scoring.calibration import Calibration
+from gap_ensemble.scoring.decisions import Decision, Guesses, MostProbable, Unchanged
 from gap_ensemble.scoring.metrics import accuracy, find_metric, log_loss, most_probable, roc_auc, top_error
-from gap_ensemble.tasks.forms import in_columns, in_one_column, printable
+from gap_ensemble.tasks.submission_columns import in_columns, in_one_column, printable
 from gap_ensemble.tasks.task import Encoding, identity
 
 # Forms that say a probability, and forms that say one class.

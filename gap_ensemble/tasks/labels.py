@@ -6,9 +6,10 @@ import pandas as pd
 from gap_ensemble.competition.found import Competition
 from gap_ensemble.heads.head import Outputs
 from gap_ensemble.params import Predict
-from gap_ensemble.scoring.decisions import Calibration, Decision, Thresholds, Unchanged
+from gap_ensemble.scoring.calibration import Calibration
+from gap_ensemble.scoring.decisions import Decision, Thresholds, Unchanged
 from gap_ensemble.scoring.metrics import accuracy, as_labels, f_score, find_metric, log_loss, roc_auc
-from gap_ensemble.tasks.forms import in_columns, in_long_rows, in_one_column
+from gap_ensemble.tasks.submission_columns import in_columns, in_long_rows, in_one_column
 from gap_ensemble.tasks.task import Encoding, identity
 
 # Combinations of labels are tried as classes if there are few, and each has pictures to learn from.

@@ -8,7 +8,7 @@ from gap_ensemble.heads.head import Outputs
 from gap_ensemble.params import Predict
 from gap_ensemble.scoring.decisions import Decision, WithinRange
 from gap_ensemble.scoring.metrics import METRICS, find_metric, rmse
-from gap_ensemble.tasks.forms import in_columns
+from gap_ensemble.tasks.submission_columns import in_columns
 from gap_ensemble.tasks.task import Encoding, identity
 
 N_STRATA = 10

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from made_competitions import found, table, target_of, warned
 
-from gap_ensemble.competition.sample import is_sample
+from gap_ensemble.competition.sample_submission import is_sample
 from gap_ensemble.messages.errors import UserError
 
 # Classes, the sample's column and values, data.positive_class, and the submission that they mean.

@@ -8,7 +8,7 @@ import pytest
 from gap_ensemble.finetuning import tuning
 from gap_ensemble.finetuning.tuning import block_starts, check_backbones, first_trained_layer, training_model
 from gap_ensemble.messages.errors import UserError
-from gap_ensemble.networks.applications import Application
+from gap_ensemble.networks.keras_applications import Application
 from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import PARAMS_FILE, Augment, Backbone, Finetune, load_params
 from tools.workspace import ROOT

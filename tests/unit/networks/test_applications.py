@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from gap_ensemble.messages.errors import UserError
-from gap_ensemble.networks import applications
-from gap_ensemble.networks.applications import Application
+from gap_ensemble.networks import keras_applications as applications
+from gap_ensemble.networks.keras_applications import Application
 from gap_ensemble.networks.keras_network import KerasNetwork
 from gap_ensemble.networks.keras_setup import keras, weights_folder
 from gap_ensemble.networks.network import open_network

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gap_ensemble.networks.applications import Application
 from gap_ensemble.networks.entries import bad_entries
+from gap_ensemble.networks.keras_applications import Application
 from gap_ensemble.params import Backbone
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.network import open_network
-from gap_ensemble.networks.weights_files import load_file
+from gap_ensemble.networks.own_weights import load_file
 from gap_ensemble.params import Backbone
 
 

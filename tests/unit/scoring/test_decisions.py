@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from gap_ensemble.scoring.calibration import Calibration
 from gap_ensemble.scoring.decisions import (
-    Calibration,
     CutPoints,
     Decision,
     Guesses,

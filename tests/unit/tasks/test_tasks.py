@@ -6,15 +6,8 @@ import pytest
 
 from gap_ensemble.competition.found import Competition, Form, Kind, Submission, TaskDescription
 from gap_ensemble.params import Predict
-from gap_ensemble.scoring.decisions import (
-    Calibration,
-    CutPoints,
-    Guesses,
-    MostProbable,
-    Thresholds,
-    Unchanged,
-    WithinRange,
-)
+from gap_ensemble.scoring.calibration import Calibration
+from gap_ensemble.scoring.decisions import CutPoints, Guesses, MostProbable, Thresholds, Unchanged, WithinRange
 from gap_ensemble.tasks.task import Task, task_of
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gap_ensemble.competition.column_features import column_features
+from gap_ensemble.competition.column_encoding import column_features
 from gap_ensemble.messages.errors import UserError
 
 

@@ -15,8 +15,7 @@ from gap_ensemble.storage import hdf5
 from gap_ensemble.storage.features import create_features
 from gap_ensemble.storage.hdf5 import text_array
 from gap_ensemble.storage.predictions import open_predictions
-from gap_ensemble.tasks import submission
-from gap_ensemble.tasks.submission import predict_test, write_submission
+from gap_ensemble.tasks.predicting import predict_test, write_submission
 from gap_ensemble.tasks.task import Encoding, identity, task_of
 
 PETS = task_of(
@@ -45,7 +44,7 @@ def predicted(folder: Path, names: list[str], *models: Any) -> dict[str, float]:
         create_features(file, 1, {"train_row": text_array([]), "test_row": text_array("dbac")}, {}, named="row")
         file["test"][:, 0] = [0.4, 0.2, 0.1, 0.3]
         predict_test(
-            folder / "test.h5", submission.TestRows(file, names, np.array([0.75, 0.25])), ENCODING, list(models)
+            folder / "test.h5", predicting.TestRows(file, names, np.array([0.75, 0.25])), ENCODING, list(models)
         )
     with open_predictions(folder / "test.h5") as found:
         return dict(zip(found.row, found.values(np.arange(len(names)))[:, 1].tolist(), strict=True))

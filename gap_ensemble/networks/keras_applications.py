@@ -23,7 +23,7 @@ from gap_ensemble.networks import efficientnet_lite, small_convnet
 from gap_ensemble.networks.keras_network import KerasNetwork, read_fine_tuned_on, read_input_size
 from gap_ensemble.networks.keras_setup import keras, weights_folder
 from gap_ensemble.networks.network import digest_of
-from gap_ensemble.networks.weights_files import find_file, load_file
+from gap_ensemble.networks.own_weights import find_file, load_file
 from gap_ensemble.params import Backbone
 
 # MobileNetV3's classifier takes any size; 224 is the one that it was trained on.
