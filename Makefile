@@ -9,6 +9,8 @@
 PYTHON ?= python3
 EXTRA ?= cpu
 VENV ?= .venv
+# make lock UPGRADE= keeps the versions that there are.
+UPGRADE ?= --upgrade
 LOCK = requirements-$(EXTRA).lock
 READY = $(VENV)/ready-$(EXTRA)
 
@@ -43,5 +45,5 @@ check: setup
 
 lock:
 	for extra in cpu cuda; do uv pip compile pyproject.toml --extra $$extra --extra cluster --extra dicom --extra large --extra presets --extra dev --universal \
-	--python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --upgrade \
+	--python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url $(UPGRADE) \
 	--output-file requirements-$$extra.lock --quiet; done

@@ -15,6 +15,7 @@ from gap_ensemble.storage import hdf5
 from gap_ensemble.storage.features import create_features
 from gap_ensemble.storage.hdf5 import text_array
 from gap_ensemble.storage.predictions import open_predictions
+from gap_ensemble.tasks import predicting
 from gap_ensemble.tasks.predicting import predict_test, write_submission
 from gap_ensemble.tasks.task import Encoding, identity, task_of
 
