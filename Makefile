@@ -4,7 +4,7 @@
 # make long    the tests that take minutes
 # make setup   the set-up alone: .venv, from the lock file; EXTRA=cuda for an NVIDIA GPU
 # make check   linter, formatter and type checker
-# make lock    resolve pyproject.toml into the lock files anew (needs uv)
+# make lock    write the lock files again from pyproject.toml (needs uv)
 
 PYTHON ?= python3
 EXTRA ?= cpu

@@ -3,7 +3,7 @@
     python -m benchmarks.cluster                       # on an otherwise quiet machine
     python -m benchmarks.cluster --pictures 1000 10000 --rounds 3
 
-The contenders, each in a process of its own, in turns:
+The contenders, each in a process of its own, one after the other in every round:
 
     one process    cluster.address: null, on all cores
     local          cluster.address: local, one worker on all cores
@@ -48,7 +48,7 @@ CONTENDERS = ("one process", "local", "two nodes")
 
 
 def main() -> None:
-    """Run all contenders in turns, or the one that `--contender` names."""
+    """Run all contenders one after the other in every round, or the one that `--contender` names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster")
     parser.add_argument("--pictures", type=int, nargs="+", default=[1000, 10000], help="default: 1000 10000")
     parser.add_argument("--side", type=int, default=256, help="of a picture, in pixels; default: %(default)s")

@@ -2,7 +2,7 @@
 
     python -m benchmarks.extract --raw data/raw
 
-The contenders, each in a process of its own, in turns:
+The contenders, each in a process of its own, one after the other in every round:
 
     keras    image_dataset_from_directory and model.predict, batches of 16
     onnx     ONNX Runtime on Keras's own export of the network, with a pool of decoding threads
@@ -46,7 +46,7 @@ NETWORKS = ("ResNet50", "Xception", "InceptionV3")
 
 
 def main() -> None:
-    """Run all contenders in turns, or the one that `--contender` names."""
+    """Run all contenders one after the other in every round, or the one that `--contender` names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.extract")
     parser.add_argument("--raw", type=Path, required=True, help="a folder with JPEG files, at any depth")
     parser.add_argument("--pictures", type=int, default=160, help="default: %(default)s")

@@ -2,7 +2,7 @@
 
     python -m benchmarks.turnaround
 
-Makes features of two classes, runs the pipeline on them once, and then, in turns: `dvc repro` after a change of
+Makes features of two classes, runs the pipeline on them once, and then, in every round: `dvc repro` after a change of
 `train.dropout`, and a script that loads the same arrays and does with Keras what the pipeline does (standardise, train
 a head a fold, validate it, predict the test rows, write a CSV). Prints the seconds of each round and their ratio.
 """
@@ -28,7 +28,7 @@ from tools.workspace import ROOT, change_params, dvc, git
 
 
 def main() -> None:
-    """Measure in turns, each in a process of its own."""
+    """Measure one after the other, each in a process of its own."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.turnaround")
     parser.add_argument("--rows", type=int, default=25_000, help="default: %(default)s")
     parser.add_argument("--features", type=int, default=6_144, help="default: %(default)s")

@@ -34,7 +34,7 @@ def refuse_plain_files() -> None:
         plain = [folder] if itself else [path for path in _walk(folder) if not path.is_symlink()]
         if plain:
             raise UserError(
-                f"{folder}: found files that are no links: {listed(plain)}; this folder is laid out anew by each run: "
+                f"{folder}: found files that are no links: {listed(plain)}; each run replaces this folder: "
                 "move them away"
             )
 

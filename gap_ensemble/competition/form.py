@@ -1,6 +1,6 @@
 """The form of a submission, from what the sample shows, what is predicted, and the metric.
 
-Where no form fits, the nearest are named, with what in the files speaks for and against each.
+Where no form fits, the nearest are named, with what the files show for and against each.
 """
 
 import re
@@ -211,7 +211,7 @@ def _placeholders(path: str, column: str, odd: list[str], target: Target) -> lis
 
 
 def _no_form(path: str, sample: Sample, target: Target) -> str:
-    """Say which forms come near, and what speaks for and against each."""
+    """Say which forms come near, and the reasons for and against each."""
     values, names, columns = sample.values, target.names, sample.columns
     near: list[tuple[int, str]] = []
     if len(columns) > 1:

@@ -31,15 +31,15 @@ def read(path: Path) -> Iterator[Record]:
             where = f"{path}: document {number}"
             length = struct.unpack("<i", start)[0] if len(start) == 4 else 0
             if not 5 <= length <= MAX_DOCUMENT:
-                raise UserError(f"{where}: damaged or no BSON (a length of {length}); get the file anew")
+                raise UserError(f"{where}: damaged or no BSON (a length of {length}); get the file again")
             content = start + file.read(length - 4)
             n_read += length
             if len(content) < length:
-                raise UserError(f"{where}: cut off; get the file anew")
+                raise UserError(f"{where}: cut off; get the file again")
             try:
                 document = _document(content, 0)[0]
             except (struct.error, IndexError, ValueError, KeyError, UnicodeDecodeError):
-                raise UserError(f"{where}: damaged BSON; get the file anew") from None
+                raise UserError(f"{where}: damaged BSON; get the file again") from None
             pictures = list(_pictures(document))
             if not pictures:
                 raise UserError(f"{where}: holds no picture; found {', '.join(document)[:80]}")

@@ -23,7 +23,7 @@ def read(path: Path) -> Iterator[Record]:
         with h5py.File(path) as file:
             yield from _records(path, file)
     except OSError as error:
-        raise UserError(f"{path}: not a whole HDF5 file ({one_line(error, 80)}); get the file anew") from None
+        raise UserError(f"{path}: not a whole HDF5 file ({one_line(error, 80)}); get the file again") from None
 
 
 def _records(path: Path, file: Any) -> Iterator[Record]:

@@ -32,7 +32,9 @@ def read(path: Path) -> Iterator[Record]:
         try:
             content = next(records, None)
         except tf.errors.OpError:
-            raise UserError(f"{path}: record {number}: damaged or cut off, or no TFRecord; get the file anew") from None
+            raise UserError(
+                f"{path}: record {number}: damaged or cut off, or no TFRecord; get the file again"
+            ) from None
         if content is None:
             return
         n_read += len(content) + 16

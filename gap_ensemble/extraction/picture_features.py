@@ -137,7 +137,7 @@ class Worker:
 
     def _features(self, pictures: Sequence[Picture]) -> np.ndarray:
         size = self.engine.input_size
-        # A batch that is not full is filled up: another shape would be compiled anew and could round differently.
+        # A batch that is not full is filled up: another shape would be compiled again and could round differently.
         batch = np.zeros((self.engine.batch_size, size, size, 3), np.uint8)
         read = map if len(pictures) == 1 else self.decoders.map
         for number, pixels in enumerate(read(self._read, pictures)):

@@ -218,7 +218,7 @@ def _upright(file: ImageFile.ImageFile) -> Image.Image:
     """Decode an opened file and apply its orientation, if that can be read."""
     file.load()  # First of all, so that only what is wrong with the EXIF block itself is forgiven below.
     with contextlib.suppress(Exception):
-        file.getexif()  # Kept by `file`; from bytes, Pillow would write the other tags anew, and may fail.
+        file.getexif()  # Kept by `file`; from bytes, Pillow would write the other tags again, and may fail.
     for key in ("exif", "Raw profile type exif"):
         file.info.pop(key, None)
     ImageOps.exif_transpose(file, in_place=True)

@@ -295,7 +295,7 @@ def test_unknown_key_is_named_and_the_submission_comes_back(repository: Reposito
     assert repository.read(SUBMISSION) == submission
 
 
-def test_new_seed_shuffles_anew_and_extracts_nothing(repository: Repository) -> None:
+def test_new_seed_shuffles_again_and_extracts_nothing(repository: Repository) -> None:
     repository.change(lambda params: params.update(seed=params["seed"] + 1))
     with h5py.File(repository.folder / ENSEMBLE) as file:
         files = file["train_row"][:].tolist()

@@ -88,7 +88,7 @@ def test_plain_names_are_no_groups(tmp_path: Path, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("folders", [12, 2])
-def test_names_that_every_folder_counts_anew_are_no_groups(tmp_path: Path, folders: int) -> None:
+def test_names_that_start_again_in_every_folder_are_no_groups(tmp_path: Path, folders: int) -> None:
     files = [f"train/c{k}/{i}.jpg" for k in range(folders) for i in range(24 // folders if folders > 2 else 1)]
 
     assert not warned(found(tmp_path, [*files, "test/q.jpg"], {"sample_submission.csv": "id,x\nq,c1\n"}), "groups")

@@ -164,7 +164,7 @@ def test_damage_anywhere_is_no_other_error() -> None:
     assert 0 < n_refused < 200
 
 
-def test_a_compression_without_a_decoder_is_one_line_with_the_mend() -> None:
+def test_a_compression_without_a_decoder_is_one_line_that_says_what_helps() -> None:
     encapsulated = pydicom.dcmread(io.BytesIO(dicom_file(RAMP.astype(np.uint8))))
     encapsulated.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"  # JPEG lossless
     encapsulated.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"])

@@ -273,7 +273,7 @@ def test_broken_zip_names_itself_and_leaves_nothing(
 
 
 def test_members_are_listed_in_the_order_of_their_bytes() -> None:
-    """Any other order unpacks a compressed zip inside a zip anew for every picture."""
+    """Any other order unpacks a compressed zip inside a zip again for every picture."""
     file = BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in FLAT.items():
@@ -516,7 +516,7 @@ def test_download_that_cannot_be_unpacked_is_kept(kaggle: Callable[[str], None],
     ],
     ids=["403", "404", "kaggle.json", "no token", "offline", "nothing"],
 )
-def test_download_failure_says_the_last_line_and_the_mend(
+def test_download_failure_says_the_last_line_and_what_to_do(
     code: str, found: str, fix: str, kaggle: Callable[[str], None], to: Path
 ) -> None:
     kaggle(code)
