@@ -4,8 +4,9 @@
     python -m benchmarks.heads REPOSITORY ... --only default auto
 
 Reads `features/ensemble.h5`, `features/groups.csv`, the targets and the folds of each repository as stage train does,
-and trains every row of the table on the same folds. Prints a line each: the log loss (mean squared error of numbers)
-with its standard deviation over folds, the task's metric on what would be submitted, cross-fitted, and seconds.
+and trains every row of the table on the same folds; `only NAME` is the default head on one backbone. Prints a line
+each: the log loss (mean squared error of numbers) with its standard deviation over folds, the task's metric on what
+would be submitted, cross-fitted, and seconds.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import io
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def main() -> None:
     for repository in arguments.repositories:
         os.chdir(home / repository)
         for case in cases():
-            for name in [*OURS, *plain_names(case)]:
+            alone = [f"only {name}" for name in case.columns] if len(case.columns) > 1 else []
+            for name in [*OURS, *alone, *plain_names(case)]:
                 if not arguments.only or name in arguments.only:
                     print(line(repository.name, name, case), flush=True)
 
@@ -114,11 +116,15 @@ def plain_names(case: Case) -> list[str]:
 
 def line(competition: str, name: str, case: Case) -> str:
     """Train one row of the table on all folds, and return it."""
-    data, start = case.data, time.perf_counter()
-    if name in OURS:
+    data, columns, start = case.data, case.columns, time.perf_counter()
+    if name.startswith("only "):  # The default head on one backbone.
+        span = columns[name.removeprefix("only ")]
+        data = replace(data, features=np.ascontiguousarray(data.features[:, span]))
+        columns = {name: slice(0, span.stop - span.start)}
+    if not name.startswith("scikit-learn"):
         predictions = np.zeros((len(data.y), data.outputs.n), np.float32)
         with contextlib.redirect_stdout(io.StringIO()):
-            fitted = fit_ensemble(Train(**OURS[name]), case.columns, data)
+            fitted = fit_ensemble(Train(**OURS.get(name, {})), columns, data)
         for k in range(data.n_folds):
             for numbers, values in fitted.out_of_fold(k):
                 predictions[numbers] = values
