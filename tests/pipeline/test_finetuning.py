@@ -13,12 +13,11 @@ import pandas as pd
 import pytest
 
 from gap_ensemble.finetuning.tuning import tuned_weights
-from gap_ensemble.networks.applications import Application
+from gap_ensemble.networks.keras_applications import Application
 from gap_ensemble.networks.keras_network import read_fine_tuned_on
 from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import PARAMS_FILE, Backbone
 from gap_ensemble.paths import CURVES, FEATURES, WEIGHTS
-from stages import link
 from tools.sample import draw_competition
 from tools.workspace import change_params, dvc, lay_out
 
@@ -62,13 +61,15 @@ run(finetune.main)
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
-def test_a_killed_run_goes_on_to_the_same_bytes(how: str, project: Path, run_module: Callable[..., Any]) -> None:
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    how: str, project: Path, run_module: Callable[..., Any], run_stage: Callable[..., str]
+) -> None:
     draw_competition(project / "data/raw", 60, 4)
     before = "f" * 32  # The picture that it was fine-tuned with before.
     small(weights="random").save_weights(WEIGHTS / "small.weights.h5", {before})
     entry = {**SMALL, "weights": "small.weights.h5", "epochs": 4, "learning_rate": 0.01}
     set_params({"Small": {**SMALL, "weights": "random"}}, {"Tuned": entry})
-    link.main()
+    run_stage("link")
     code = KILL_AFTER.format(epoch=2, how=how)
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert killed.returncode == (130 if how == "SIGINT" else -signal.SIGKILL), killed.stderr
@@ -91,12 +92,14 @@ def test_a_killed_run_goes_on_to_the_same_bytes(how: str, project: Path, run_mod
     assert [path.read_bytes() for path in results] == bytes_of_both
 
 
-def test_half_precision_trains_and_writes_whole_weights(project: Path, run_module: Callable[..., Any]) -> None:
+def test_half_precision_trains_and_writes_whole_weights(
+    project: Path, run_module: Callable[..., Any], run_stage: Callable[..., str]
+) -> None:
     draw_competition(project / "data/raw", 40, 4)
     set_params(
         {"Small": {**SMALL, "weights": "random"}}, {"Half": {**FROM_SCRATCH, "epochs": 2, "mixed_precision": True}}
     )
-    link.main()
+    run_stage("link")
     done = run_module("stages.finetune", "Half")
     assert done.returncode == 0, done.stderr
     assert "float16" in done.stdout

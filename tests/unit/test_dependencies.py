@@ -76,6 +76,6 @@ def test_a_stage_is_a_module_of_the_same_name() -> None:
 
 def test_no_stage_is_imported() -> None:
     modules = {ROOT / f"stages/{name}.py" for name in stages()}
-    for folder in ("gap_ensemble", "stages", "tools", "tests/unit", "tests/pipeline"):
+    for folder in ("gap_ensemble", "stages", "tools", "benchmarks", "tests"):
         for path in ROOT.glob(f"{folder}/**/*.py"):
             assert not modules & imported(path), path

@@ -173,6 +173,25 @@ def test_unknown_key_without_a_near_one(report: Report, text: str, line: str) ->
 
 
 @pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ("learning_rate: 0", "finetune.A.learning_rate: found 0; input should be greater than 0"),
+        ("learning_rate: 100", "finetune.A.learning_rate: found 100; input should be less than or equal to 10"),
+        ("momentum: 1", "finetune.A.momentum: found 1; input should be less than 1"),
+        ("held_out: 1.5", "finetune.A.held_out: found 1.5; input should be less than or equal to 0.9"),
+        ("input_size: 0", "finetune.A.input_size: found 0; input should be greater than or equal to 1"),
+        ("augment: {shere: 1}", "finetune.A.augment.shere: unknown key; did you mean shear?"),
+        ("last_block: 2", "finetune.A.last_block: unknown key; did you mean last_blocks?"),
+        ("optimizer: adam, momentum: 0.5", "finetune.A: momentum is sgd's; leave it out with adam"),
+        ("train_from: x, last_blocks: 1", "finetune.A: give train_from or last_blocks, not both"),
+    ],
+)
+def test_values_of_finetune(report: Report, values: str, line: str) -> None:
+    lines = report(changed(("finetune: {}", f"finetune: {{A: {{weights: random, {values}}}}}")))
+    assert any(found.startswith(f"params.yaml: {line}") for found in lines), lines
+
+
+@pytest.mark.parametrize(
     ("found", "near"), [("adm", "adam"), ("Adam", "adam"), ("SGD", "sgd"), ("rms_prop", "rmsprop"), ("adamW", "adamw")]
 )
 def test_misspelt_optimizer(report: Report, found: str, near: str) -> None:

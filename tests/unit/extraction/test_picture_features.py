@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gap_ensemble.extraction.cores import usable_cores
 from gap_ensemble.extraction.devices import Device, find_device
 from gap_ensemble.extraction.picture_features import ExtractJob, Picture, code_of, extract_features, fingerprint
 from gap_ensemble.images.decoding import check_picture
+from gap_ensemble.images.grey import Scale
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import Backbone
@@ -168,6 +170,34 @@ def test_a_picture_that_has_changed_since_link_is_refused(
     (job.raw / "300.png").replace(job.raw / pictures[7].file)
     with pytest.raises(UserError, match=r"7\.png: is not the picture that stage link has checked; run `dvc repro`"):
         features(job, pictures, tmp_path)
+
+
+def test_pictures_of_sixteen_bits_are_read_by_the_grey_scale_of_the_data_set(
+    job: ExtractJob, counting: type[Counting], tmp_path: Path
+) -> None:
+    job.raw.mkdir()
+    rows = {}
+    grey = np.random.default_rng(0).integers(256, size=(SIZE, SIZE)).astype(np.uint16)
+    for name, values in (("of 8 bits", grey.astype(np.uint8)), ("of 12 bits", grey * 16)):
+        path = job.raw / f"{name}.png"
+        Image.fromarray(values).save(path)
+        scaled = replace(job, grey_scale=Scale(0, 255 * 16))
+        rows[name] = features(scaled, [Picture(path.name, check_picture(path).md5)], tmp_path)
+    assert rows["of 12 bits"] == rows["of 8 bits"]
+    assert counting.n_passes == 2
+
+
+def test_flip_is_the_mean_over_a_picture_and_its_mirror_image(
+    job: ExtractJob, pictures: list[Picture], counting: type[Counting], tmp_path: Path
+) -> None:
+    plain = np.frombuffer(features(job, pictures[:1], tmp_path), np.float32)
+    path = job.raw / "mirrored.png"
+    with Image.open(job.raw / pictures[0].file) as picture:
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    mirrored = np.frombuffer(features(job, [Picture(path.name, check_picture(path).md5)], tmp_path), np.float32)
+    flipped = np.frombuffer(features(replace(job, flip=True), pictures[:1], tmp_path), np.float32)
+    np.testing.assert_allclose(flipped, (plain + mirrored) / 2, rtol=1e-6)
+    assert counting.n_passes == 4
 
 
 def test_nothing_is_left_behind_when_the_network_cannot_be_loaded(

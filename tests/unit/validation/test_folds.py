@@ -66,6 +66,21 @@ def test_equal_pictures_are_held_out_together() -> None:
     assert held_out.mean() == pytest.approx(0.2, abs=0.02)
 
 
+def test_more_held_out_pictures_hold_those_of_fewer_and_every_class_gives_its_share() -> None:
+    rng = np.random.default_rng(0)
+    content = np.array([f"{number:032x}" for number in rng.integers(800, size=1000)])
+    label = np.array([int(text, 16) % 4 for text in content])
+    few, many = (hold_out(label, content, share, 7) for share in (0.2, 0.5))
+    for held_out, share in ((few, 0.2), (many, 0.5)):
+        for k in range(4):
+            assert np.mean(held_out[label == k]) == pytest.approx(share, abs=0.05)
+    assert (many | ~few).all()
+    assert (hold_out(label, content, 0.2, 8) != few).any()
+    # Of two pictures a class, none has a fifth to spare, but all of them together have; the only one always trains.
+    assert np.mean(hold_out(np.arange(2000) // 2, np.arange(2000).astype(str), 0.2, 7)) == pytest.approx(0.2, abs=0.03)
+    assert not hold_out(np.arange(50), np.arange(50).astype(str), 0.5, 7).any()
+
+
 def duplicates_of(rows: np.ndarray, threshold: float) -> np.ndarray:
     return find_duplicates(lambda: iter([rows]), lambda numbers: rows[numbers], len(rows), threshold, seed=0)
 
