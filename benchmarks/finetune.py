@@ -3,32 +3,25 @@
     python -m benchmarks.finetune --raw data/raw --weights xception.weights.h5
 
 For every seed another part of the pictures is held out. The stages run through DVC up to `ensemble`, in a repository of
-their own (`--work`). Then the dense head is trained on each choice of sources, and scored, in five folds, on the
+their own (`--work`); then the default head is trained on each choice of sources, and scored, in five folds, on the
 pictures that no network was fine-tuned on.
 """
 
 import argparse
-import json
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gap_ensemble.competition.found import read_competition, read_rows
+from benchmarks.heads import cases
+from gap_ensemble.heads.combine import mean_row_loss
 from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
-from gap_ensemble.heads.head import Outputs
 from gap_ensemble.messages.errors import run
 from gap_ensemble.networks.keras_setup import make_deterministic
 from gap_ensemble.params import Train
-from gap_ensemble.paths import COMPETITION, ENSEMBLE, GROUPS, ROWS
-from gap_ensemble.scoring.metrics import find_metric
-from gap_ensemble.storage.features import open_features
-from gap_ensemble.storage.hdf5 import texts
-from gap_ensemble.tasks.task import task_of
-from gap_ensemble.validation.folds import validation_folds
-from gap_ensemble.validation.groups import connected_groups
 from tools.workspace import dvc, lay_out
 
 SOURCES = {
@@ -56,9 +49,9 @@ def main() -> None:
         dvc("repro", "--quiet", "ensemble", cwd=arguments.work)
         make_deterministic(seed)
         for name, sources in SOURCES.items():
-            scores, n_scored = score(arguments.work, sources, seed)
+            scores, n_scored = score(arguments.work, sources)
             results[name].append(scores)
-    print(f"scores of {n_scored} pictures; mean and standard deviation over {len(arguments.seeds)} seeds\n")
+    print(f"Scores of {n_scored} held-out pictures; mean and standard deviation over {len(arguments.seeds)} seeds\n")
     print("| source of features | log loss | accuracy |\n| --- | --- | --- |")
     for name, of_seeds in results.items():
         table = pd.DataFrame(of_seeds)
@@ -88,29 +81,18 @@ def changes(arguments: argparse.Namespace, seed: int) -> Callable[[dict[str, Any
     return change
 
 
-def score(folder: Path, sources: list[str], seed: int) -> tuple[dict[str, float], int]:
-    """Train the dense head on some of the features, and return its scores and the number of pictures scored."""
-    with open_features(folder / ENSEMBLE, named="row") as file:
-        names, fine_tuned_on = texts(file["train_row"]), file["fine_tuned_on"][:]
-        columns = json.loads(file.attrs["columns"])
-        features = np.concatenate([file["train"][:, slice(*columns[name])] for name in sources], axis=1)
-    task = task_of(read_competition(folder / COMPETITION))
-    rows = read_rows(folder / ROWS)
-    y = task.encode(rows[rows["split"] == "train"].set_index("row", drop=False).loc[names])
-    duplicates = pd.read_csv(folder / GROUPS, dtype=str).query("split == 'train'").set_index("row")["group"]
-    group = connected_groups([[duplicates.get(name, "") for name in names]])
-    options = Train(head="dense")
-    fold = validation_folds(task.strata(y), group, fine_tuned_on, options.folds, seed)
-    data = EnsembleData(features, y, Outputs("classes", len(task.names)), fold, group, seed)
-    fitted = fit_ensemble(options, {"all": slice(0, features.shape[1])}, data)
-    proba = np.zeros((len(y), len(task.names)))
-    for k in range(data.n_folds):
-        for numbers, predictions in fitted.out_of_fold(k):
-            proba[numbers] = predictions
-    scored = fold >= 0
-    losses = find_metric("log_loss").score(y[scored], proba[scored])
-    accuracy = float(np.mean(proba[scored].argmax(axis=1) == y[scored]))
-    return {"log_loss": losses, "accuracy": accuracy}, int(scored.sum())
+def score(folder: Path, sources: list[str]) -> tuple[dict[str, float], int]:
+    """Train the default head on some of the features, and return its scores out of fold and of how many pictures."""
+    with chdir(folder):
+        (case,) = cases()
+    whole = case.data
+    features = np.concatenate([whole.features[:, case.columns[name]] for name in sources], axis=1)
+    data = EnsembleData(features, whole.y, whole.outputs, whole.fold, whole.group, whole.seed)
+    fitted = fit_ensemble(Train(folds=data.n_folds), {"all": slice(0, features.shape[1])}, data)
+    of_folds = [rows for k in range(data.n_folds) for rows in fitted.out_of_fold(k)]
+    y, proba = data.y[np.concatenate([numbers for numbers, _ in of_folds])], np.concatenate([p for _, p in of_folds])
+    log_loss = mean_row_loss(data.outputs)(y, proba)
+    return {"log_loss": log_loss, "accuracy": float(np.mean(proba.argmax(axis=1) == y))}, len(y)
 
 
 if __name__ == "__main__":

@@ -88,14 +88,14 @@ def cases() -> list[Case]:
     with open_features(ENSEMBLE, named="row") as file:
         names, features = texts(file["train_row"]), file["train"][:]
         columns = {name: slice(*span) for name, span in json.loads(file.attrs["columns"]).items()}
+        fine_tuned_on = file["fine_tuned_on"][:] if "fine_tuned_on" in file else np.zeros(len(names), bool)
     rows = read_rows()
     rows = rows[rows["split"] == "train"].set_index("row", drop=False).loc[names]
     y = task.encode(rows)
     duplicates = pd.read_csv(GROUPS, dtype=str)
     of_row = dict(duplicates.loc[duplicates["split"] == "train", ["row", "group"]].itertuples(index=False))
     group = connected_groups([rows["group"].tolist(), [of_row.get(name, "") for name in names]])
-    nothing = np.zeros(len(y), bool)
-    fold = validation_folds(task.strata(y), group, nothing, params.train.folds, params.seed)
+    fold = validation_folds(task.strata(y), group, fine_tuned_on, params.train.folds, params.seed)
     return [
         Case(
             task,

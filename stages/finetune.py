@@ -6,8 +6,9 @@ Reads the pictures that `data/manifest.csv` lists. Writes `weights/tuned/<name>.
 `backbones` names as its weights, and the learning curves, `results/finetune/<name>.csv` and `.png`.
 
 A network that was fine-tuned on a picture scores too well on it. So a part of the training pictures is held out: this
-stage never looks at them, and stage train validates on them alone. The weights file lists the pictures that the network
-was fine-tuned on, by their content, and the list goes with the features that are extracted with it.
+stage never looks at them, and stage train validates on them alone. A group (`data.groups`, equal pictures) is held out
+as a whole. The weights file lists the pictures that the network was fine-tuned on, by their content, and the list goes
+with the features that are extracted with it.
 
 A killed run goes on after its last whole epoch.
 """
@@ -33,7 +34,8 @@ from gap_ensemble.extraction import engines, picture_features
 from gap_ensemble.extraction.devices import find_device
 from gap_ensemble.extraction.picture_features import ExtractJob, Picture, extract_features
 from gap_ensemble.extraction.workers import map_ahead
-from gap_ensemble.finetuning import tuning
+from gap_ensemble.finetuning import held_out, tuning
+from gap_ensemble.finetuning.held_out import check_folds, split_pictures
 from gap_ensemble.finetuning.tuning import (
     Checkpoints,
     check_backbones,
@@ -66,10 +68,7 @@ from gap_ensemble.storage.store import store_folder
 from gap_ensemble.storage.tables import write_table
 from gap_ensemble.tasks.task import task_of
 from gap_ensemble.validation import folds
-from gap_ensemble.validation.folds import hold_out
-
-# Of the pictures that are not held out, this share of every class is for early stopping; the others train.
-SHARE_OF_EARLY_STOPPING = 0.1
+from gap_ensemble.validation.groups import connected_groups
 
 
 def main() -> None:
@@ -99,7 +98,10 @@ def main() -> None:
     pictures = whole_pictures("train")
     targets = targets[targets["split"] == "train"].set_index("row").loc[pictures["id"]]
     class_names, label = task.names, task.encode(targets)
-    used, stops = split(name, entry.held_out, pictures, label, params.seed)
+    # A row is one group with its pictures, their copies, and the rows of the same patient or driver (data.groups).
+    group = connected_groups([column.tolist() for column in (pictures["id"], pictures["md5"], targets["group"])])
+    used, stops = split_pictures(name, entry.held_out, label, group, params.seed)
+    check_folds(name, group[~used], params.train.folds)
     rows, label = pictures[used], label[used]
     source = Source(Path(params.data.raw), network.input_size, read_grey_scale())
     train, stopping = (
@@ -116,7 +118,18 @@ def main() -> None:
     if device.warning:
         print(f"WARNING: {device.warning}", flush=True)
 
-    modules = [dense, engines, picture_features, features, folds, head_module, rows_module, *images.MODULES, tuning]
+    modules = [
+        dense,
+        engines,
+        picture_features,
+        features,
+        folds,
+        head_module,
+        rows_module,
+        *images.MODULES,
+        tuning,
+        held_out,
+    ]
     code = [inspect.getsource(module) for module in [*modules, sys.modules[__name__]]]
     values = [entry.model_dump_json(), mixed, params.seed, rows.to_csv(), label.tolist(), stops.tolist()]
     fingerprint = hashlib.sha256(repr([network.fingerprint(), code, values]).encode()).hexdigest()
@@ -149,32 +162,6 @@ def use_mixed_precision(entry: Finetune) -> bool:
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
-
-
-def split(
-    name: str, held_out: float, pictures: pd.DataFrame, label: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pictures that are not held out, and which of them are for early stopping.
-
-    Returns
-    -------
-    used : ndarray of shape (n_pictures,), bool
-    stops : ndarray of shape (n_used,), bool
-
-    Raises
-    ------
-    UserError
-        If too few pictures are left to train and to stopping.
-    """
-    used = ~hold_out(label, pictures["md5"].to_numpy(str), held_out, seed)
-    stops = hold_out(label[used], pictures["md5"][used].to_numpy(str), SHARE_OF_EARLY_STOPPING, seed + 1)
-    if used.all() or stops.all() or not stops.any():
-        raise UserError(
-            f"params.yaml: finetune.{name}.held_out: found {held_out}, which holds out {(~used).sum():,} "
-            f"of {len(pictures):,} training pictures, and leaves {stops.sum():,} of the others for early "
-            "stopping; change it, or bring more pictures of every class"
-        )
-    return used, stops
 
 
 def trained_head(features: np.ndarray, label: np.ndarray, n_classes: int, seed: int) -> Any:
@@ -306,7 +293,8 @@ def evaluate(model: Any, pictures: Pictures) -> dict[str, float]:
     losses, hits = [], []
     for batch, label in pictures.batches():
         logits = np.asarray(model.predict_on_batch(batch))[:, None]
-        scores = row_scores(logits, label, Outputs("classes", max(logits.shape[2], 2)))
+        with np.errstate(invalid="ignore"):  # A loss that is no number is refused by `fit`.
+            scores = row_scores(logits, label, Outputs("classes", max(logits.shape[2], 2)))
         losses.append(scores["loss"])
         hits.append(scores["accuracy"])
     return {"val_loss": float(np.mean(np.concatenate(losses))), "val_accuracy": float(np.mean(np.concatenate(hits)))}

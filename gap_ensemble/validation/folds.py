@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from gap_ensemble.messages.errors import UserError, listed
@@ -16,38 +17,50 @@ MAX_SHARE_IN_GROUPS = 0.1
 MAX_BALANCED_STRATA = 200
 
 
-def hold_out(label: np.ndarray, content: np.ndarray, share: float, seed: int) -> np.ndarray:
+def hold_out(label: np.ndarray, group: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Choose the rows that a fine-tuned network never sees, so that they can validate it.
 
-    The rows of every class are shuffled, and the first ones held out: a larger share holds out the same rows and more,
-    so that networks with shares of their own leave some rows in common. Equal pictures stay together.
+    The groups of every class are shuffled, and the first ones held out: a larger share holds out the same rows and
+    more, so that networks with shares of their own leave some rows in common. Groups with rows of several classes are
+    shuffled among themselves. Of every class a group is left, because it is needed to learn the class.
 
     Parameters
     ----------
     label : ndarray of shape (n_rows,), integer
         Class of every row.
-    content : ndarray of shape (n_rows,), str
-        MD5 of every picture.
+    group : ndarray of shape (n_rows,), integer
+        Rows of one group (equal pictures, those of one patient) stay together.
     share : float
-        Share of every class that is held out.
+        Share of every class that is held out. It is met as well as the sizes of the groups let it.
     seed : int
         Seed of the shuffle.
 
     Returns
     -------
     ndarray of shape (n_rows,), bool
+        At least one group is held out, where any can be.
     """
-    _, first_rows, picture = np.unique(content, return_index=True, return_inverse=True)
-    shuffled = np.random.default_rng(seed).permutation(len(first_rows))
-    by_class = shuffled[np.argsort(label[first_rows][shuffled], kind="stable")]
-    _, first, counts = np.unique(label[first_rows][by_class], return_index=True, return_counts=True)
-    place = np.arange(len(by_class)) - np.repeat(first, counts)
-    # A random offset a class makes the share right over many small classes, too. The only picture of a class is needed
-    # to learn it.
-    offset = np.where(counts > 1, np.random.default_rng(seed).random(len(counts)), np.inf)
-    held_out = np.empty(len(by_class), bool)
-    held_out[by_class] = place + np.repeat(offset, counts) < share * np.repeat(counts, counts)
-    return held_out[picture]
+    _, first_rows, group_of_row, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+    stratum = label[first_rows]
+    stratum[group_of_row[label != stratum[group_of_row]]] = -1
+    shuffled = np.random.default_rng(seed).permutation(len(sizes))
+    by_stratum = shuffled[np.argsort(stratum[shuffled], kind="stable")]
+    _, first, number, counts = np.unique(
+        stratum[by_stratum], return_index=True, return_inverse=True, return_counts=True
+    )
+    ahead = np.cumsum(sizes[by_stratum]) - sizes[by_stratum]
+    ahead -= ahead[first][number]
+    n_rows = np.bincount(number, weights=sizes[by_stratum])[number]
+    # A random offset a class makes the share right over many small classes, too.
+    offset = np.random.default_rng(seed).random(len(counts))[number]
+    # A group is held out by every share above this.
+    least_share = np.empty(len(sizes))
+    least_share[by_stratum] = (ahead + offset * sizes[by_stratum]) / n_rows
+    last_of_class = pd.Series(least_share[group_of_row]).groupby(label).idxmax().to_numpy()
+    least_share[group_of_row[last_of_class]] = np.inf
+    if not (least_share < share).any():
+        share = np.nextafter(least_share.min(), 1)
+    return np.asarray(least_share < share)[group_of_row]
 
 
 def assign_folds(label: np.ndarray, n_folds: int, seed: int, group: np.ndarray | None = None) -> np.ndarray:

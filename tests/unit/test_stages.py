@@ -362,3 +362,40 @@ def test_rows_that_a_network_was_fine_tuned_on_never_validate(submission_of: Sub
     for stage in ("ensemble", "train"):
         run_stage(stage)
     assert set(fold_of()) == {name for name, _ in painted.train[30:]}
+
+
+def test_with_shuffled_labels_that_a_network_memorised_scores_are_at_chance(
+    submission_of: Submit, run_stage: RunStage
+) -> None:
+    """Features are noise, but that of the rows that the network was fine-tuned on a column tells the label.
+
+    Were these rows to validate, labels that mean nothing would be predicted.
+    """
+    rng = np.random.default_rng(0)
+    names = [f"a{i:03d}" for i in range(200)]
+    labels = dict(zip(names, rng.integers(0, 2, 200).tolist(), strict=True))
+    for name in [*(f"train/{name}" for name in names), "test/t1"]:
+        paint(f"{name}.jpg", "red")
+    write_table("labels.csv", {"id": names, "label": list(labels.values())})
+    write_table("sample_submission.csv", {"id": ["t1"], "label": [0.5]})
+
+    def val_accuracy(knows: Callable[[str], bool]) -> float:
+        with h5py.File(FEATURES / "Colours.h5") as file:
+            rows = {f"{split}_file": file[f"{split}_file"][:] for split in ("train", "test")}
+        train = [Path(name.decode()).stem for name in rows["train_file"]]
+        features = np.random.default_rng(1).standard_normal((200, 16))
+        used = [name < "a100" for name in train]
+        features[used, 0] = [4 * labels[name] - 2 for name in train if name < "a100"]
+        features[train.index("a150")] = features[train.index("a050")]  # A near-duplicate.
+        rows["fine_tuned_on"] = np.array([knows(name) for name in train])
+        with atomic_hdf5(FEATURES / "Colours.h5") as file:
+            create_features(file, 16, rows, {"backbone": "noise"})
+            file["train"][:], file["test"][:] = features, 0
+        for stage in ("ensemble", "train", "predict"):
+            run_stage(stage)
+        return float(pd.read_json(METRICS, typ="series")["val_accuracy"])
+
+    submission_of(with_report=False, ensemble={"duplicates": 0.9999})
+    assert val_accuracy(lambda name: name < "a100") == pytest.approx(0.5, abs=0.15)  # 99 coins: 0.05 a deviation.
+    assert set(fold_of()) == set(names[100:]) - {"a150"}
+    assert val_accuracy(lambda _: False) > 0.7

@@ -59,26 +59,39 @@ def test_rows_that_a_network_was_fine_tuned_on_never_validate_nor_do_their_group
     assert (fold[40:] >= 0).all()
 
 
-def test_equal_pictures_are_held_out_together() -> None:
-    content = np.array([f"{i // 2:04d}" for i in range(200)])
-    held_out = hold_out(np.arange(200) // 2 % 2, content, 0.2, 0)
-    assert (held_out[::2] == held_out[1::2]).all()
-    assert held_out.mean() == pytest.approx(0.2, abs=0.02)
-
-
-def test_more_held_out_pictures_hold_those_of_fewer_and_every_class_gives_its_share() -> None:
+def test_hold_out_takes_its_share_of_every_class_and_splits_no_group() -> None:
     rng = np.random.default_rng(0)
-    content = np.array([f"{number:032x}" for number in rng.integers(800, size=1000)])
-    label = np.array([int(text, 16) % 4 for text in content])
-    few, many = (hold_out(label, content, share, 7) for share in (0.2, 0.5))
-    for held_out, share in ((few, 0.2), (many, 0.5)):
-        for k in range(4):
-            assert np.mean(held_out[label == k]) == pytest.approx(share, abs=0.05)
-    assert (many | ~few).all()
-    assert (hold_out(label, content, 0.2, 8) != few).any()
-    # Of two pictures a class, none has a fifth to spare, but all of them together have; the only one always trains.
-    assert np.mean(hold_out(np.arange(2000) // 2, np.arange(2000).astype(str), 0.2, 7)) == pytest.approx(0.2, abs=0.03)
-    assert not hold_out(np.arange(50), np.arange(50).astype(str), 0.5, 7).any()
+    for group in (np.arange(1000), rng.integers(400, size=1000)):
+        label = group % 4
+        few, many = (hold_out(label, group, share, 7) for share in (0.2, 0.5))
+        for held_out, share in ((few, 0.2), (many, 0.5)):
+            for k in range(4):
+                assert np.mean(held_out[label == k]) == pytest.approx(share, abs=0.05)
+            assert not set(group[held_out]) & set(group[~held_out])
+        assert (many | ~few).all()
+        assert (hold_out(label, group, 0.2, 8) != few).any()
+
+
+def test_hold_out_takes_its_share_over_many_small_classes() -> None:
+    pairs = hold_out(np.arange(2000) // 2, np.arange(2000), 0.2, 7)
+    assert np.mean(pairs) == pytest.approx(0.2, abs=0.03)
+    # The only row of a class is needed to learn it.
+    assert not hold_out(np.arange(50), np.arange(50), 0.5, 7).any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_of_many_classes_are_held_out_whole_and_leave_every_class(seed: int) -> None:
+    """Twenty drivers, each photographed in every class; one class was seen of two drivers alone."""
+    driver = np.repeat(np.arange(20), 50)
+    label = np.tile(np.arange(50) % 10, 20)
+    label[driver < 2] = 10
+    for share in (0.2, 0.9):
+        held_out = hold_out(label, driver, share, seed)
+        assert not set(driver[held_out]) & set(driver[~held_out])
+        assert np.mean(held_out) == pytest.approx(share, abs=0.1)
+        assert set(label[~held_out]) == set(range(11))
+    # A share of less than one driver holds out one.
+    assert len(set(driver[hold_out(label, driver, 0.001, seed)])) == 1
 
 
 def duplicates_of(rows: np.ndarray, threshold: float) -> np.ndarray:
