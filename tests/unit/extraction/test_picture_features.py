@@ -21,6 +21,7 @@ from gap_ensemble.images.grey import Scale
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import Backbone
+from gap_ensemble.storage.store import NetworkStore
 
 N_PICTURES, SIZE, N_FEATURES = 50, 16, 40
 
@@ -198,6 +199,33 @@ def test_flip_is_the_mean_over_a_picture_and_its_mirror_image(
     flipped = np.frombuffer(features(replace(job, flip=True), pictures[:1], tmp_path), np.float32)
     np.testing.assert_allclose(flipped, (plain + mirrored) / 2, rtol=1e-6)
     assert counting.n_passes == 4
+
+
+def test_a_picture_that_is_gone_since_link_is_named(
+    job: ExtractJob, pictures: list[Picture], counting: type[Counting], tmp_path: Path
+) -> None:
+    (job.raw / pictures[3].file).unlink()
+    with pytest.raises(UserError, match=r"3\.png: .*; it was whole in stage link: run `dvc repro` again$"):
+        features(job, pictures, tmp_path)
+    assert counting.n_opened == 1
+
+
+def test_what_another_run_added_meanwhile_is_not_computed_again(
+    job: ExtractJob, pictures: list[Picture], counting: type[Counting], tmp_path: Path
+) -> None:
+    first = features(job, pictures, tmp_path)
+    store = NetworkStore.missing
+    asked: list[int] = []
+
+    def missing(self: NetworkStore, keys: Sequence[str]) -> set[str]:
+        asked.append(len(keys))
+        return set(keys) if len(asked) == 1 else store(self, keys)  # As before the other run had finished.
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NetworkStore, "missing", missing)
+        assert features(job, pictures, tmp_path) == first
+    assert len(asked) == 2
+    assert (counting.n_passes, counting.n_opened) == (N_PICTURES, 1)
 
 
 def test_nothing_is_left_behind_when_the_network_cannot_be_loaded(

@@ -139,6 +139,11 @@ def test_cross_fitting_never_shows_a_row_to_the_decision_that_it_gets() -> None:
     assert Remembers().fit(np.zeros(20, int), values).apply(values).sum() == 20
 
 
+def test_with_one_fold_nothing_is_fitted_to_the_rows_that_are_scored() -> None:
+    values = np.arange(20.0)[:, None]
+    assert cross_fitted(Remembers(), np.zeros(20, int), values, np.zeros(20, int)).sum() == 0
+
+
 @pytest.mark.parametrize(
     ("name", "decision"),
     [

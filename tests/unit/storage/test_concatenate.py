@@ -46,9 +46,20 @@ def test_training_rows_follow_the_contents_and_test_rows_the_sample() -> None:
     assert rows_with_pictures(PICTURES, rows, "test") == ["c", "b"]
 
 
-def test_features_of_other_pictures_are_refused_by_name(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "a.h5", "w") as first, h5py.File(tmp_path / "b.h5", "w") as second:
-        for file, names in ((first, ["1.jpg", "2.jpg"]), (second, ["2.jpg", "1.jpg"])):
-            create_features(file, 3, {"train_file": text_array(names), "test_file": text_array([])}, {})
-        with pytest.raises(UserError, match=r"b\.h5: not the same pictures .* train_file row 0 is 2\.jpg instead of 1"):
-            check_same_pictures({"a": first, "b": second})
+def test_features_of_other_pictures_are_refused_by_name_all_at_once(tmp_path: Path) -> None:
+    expected = {
+        "order": (["2.jpg", "1.jpg"], ["3.jpg"], "train_file row 0 is 2.jpg instead of 1.jpg"),
+        "count": (["1.jpg"], ["3.jpg"], "1 rows of train_file instead of 2"),
+        "test": (["1.jpg", "2.jpg"], ["4.jpg"], "test_file row 0 is 4.jpg instead of 3.jpg"),
+    }
+    files = {}
+    for name, (train, test, _) in {"first": (["1.jpg", "2.jpg"], ["3.jpg"], ""), **expected}.items():
+        files[name] = h5py.File(tmp_path / f"{name}.h5", "w")
+        create_features(files[name], 3, {"train_file": text_array(train), "test_file": text_array(test)}, {})
+    with pytest.raises(UserError) as caught:
+        check_same_pictures(files)
+    assert caught.value.problems == [
+        f"features/gap/{name}.h5: not the same pictures in the same order as first.h5: {found}; run "
+        f"`dvc repro --force extract@{name} extract@first`"
+        for name, (_, _, found) in expected.items()
+    ]

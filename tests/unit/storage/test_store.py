@@ -175,6 +175,36 @@ def test_without_locks_two_writers_lose_nothing(
     assert "no locks here" in capsys.readouterr().out
 
 
+def test_a_system_without_locks_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "fcntl", None)
+    with opened(tmp_path).writing() as one, opened(tmp_path).writing() as other:
+        one.append(KEYS[:3], ROWS[:3])
+        other.append(KEYS[3:], ROWS[3:])
+        one.save()
+        other.save()
+    assert everything(opened(tmp_path)) == ROWS.tolist()
+
+
+def test_a_lock_that_another_run_removes_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that adds nothing removes the folder, with the lock for which another one waits."""
+    fcntl = pytest.importorskip("fcntl")
+    flock, removed = fcntl.flock, []
+
+    def remove_first(descriptor: int, operation: int) -> None:
+        flock(descriptor, operation)
+        if not removed:
+            removed.append(descriptor)
+            next(tmp_path.rglob("lock")).unlink()
+
+    monkeypatch.setattr(store_module, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    add(opened(tmp_path), KEYS, ROWS)
+    assert removed
+    assert everything(opened(tmp_path)) == ROWS.tolist()
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
