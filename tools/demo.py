@@ -30,7 +30,7 @@ def main() -> None:
         f"\nOf {metrics['n_val']} drawn pictures, {metrics['val_accuracy']:.1%} are told apart by untrained networks."
     )
     print(f"submission: {DEMO / 'submissions/submission.csv'}")
-    print(f"plots:      {DEMO / 'results/plots/images/overview.png'}")
+    print(f"plots:      {DEMO / 'results/training/plots/images/overview.png'}")
     print(f"report:     {DEMO / 'results/report.html'}")
 
 

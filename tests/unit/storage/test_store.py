@@ -190,7 +190,8 @@ def test_a_lock_that_another_run_removes_meanwhile_is_made_again(
 ) -> None:
     """A run that adds nothing removes the folder, with the lock for which another one waits."""
     fcntl = pytest.importorskip("fcntl")
-    flock, removed = fcntl.flock, []
+    flock = fcntl.flock
+    removed: list[int] = []
 
     def remove_first(descriptor: int, operation: int) -> None:
         flock(descriptor, operation)

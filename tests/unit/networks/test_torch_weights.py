@@ -12,8 +12,8 @@ import pytest
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.efficientnet_lite import BUILDERS
 from gap_ensemble.networks.network import open_network
+from gap_ensemble.networks.torch_weights import DTYPES, MAGIC_NUMBER, converted, read_state_dict
 from gap_ensemble.params import Backbone
-from tools.convert_weights import DTYPES, MAGIC_NUMBER, converted, read_state_dict
 
 TENSORS: dict[str, np.ndarray] = {
     "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
