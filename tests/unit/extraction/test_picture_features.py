@@ -178,7 +178,8 @@ def test_pictures_of_sixteen_bits_are_read_by_the_grey_scale_of_the_data_set(
 ) -> None:
     job.raw.mkdir()
     rows = {}
-    grey = np.random.default_rng(0).integers(256, size=(SIZE, SIZE)).astype(np.uint16)
+    # Darker than the scale, as the range of the picture itself is not to decide.
+    grey = np.random.default_rng(0).integers(100, size=(SIZE, SIZE)).astype(np.uint16)
     for name, values in (("of 8 bits", grey.astype(np.uint8)), ("of 12 bits", grey * 16)):
         path = job.raw / f"{name}.png"
         Image.fromarray(values).save(path)

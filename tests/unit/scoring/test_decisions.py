@@ -139,7 +139,8 @@ def test_cross_fitting_never_shows_a_row_to_the_decision_that_it_gets() -> None:
     assert Remembers().fit(np.zeros(20, int), values).apply(values).sum() == 20
 
 
-def test_with_one_fold_nothing_is_fitted_to_the_rows_that_are_scored() -> None:
+def test_with_one_fold_nothing_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Remembers, "fit", lambda *_: pytest.fail("fitted to nothing, or to the rows that are scored"))
     values = np.arange(20.0)[:, None]
     assert cross_fitted(Remembers(), np.zeros(20, int), values, np.zeros(20, int)).sum() == 0
 

@@ -103,16 +103,26 @@ def test_every_exact_copy_is_found() -> None:
     rows = rng.standard_normal((1000, 64)).astype(np.float32)
     group = duplicates_of(np.concatenate([rows, rows]), 0.95)
     assert (group[:1000] == group[1000:]).all()
+    assert len(np.unique(group)) == 1000  # Others are not alike, however long their vectors are.
 
 
-def test_pictures_that_are_nearly_the_same_are_found() -> None:
+def pairs_at(similarity: float) -> np.ndarray:
+    """Return 1,000 rows, and 1,000 more, each at this cosine similarity to one of the first."""
     rng = np.random.default_rng(1)
     rows = rng.standard_normal((1000, 256))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     across = rng.standard_normal((1000, 256))
     across -= (across * rows).sum(axis=1, keepdims=True) * rows
     across /= np.linalg.norm(across, axis=1, keepdims=True)
-    near = 0.96 * rows + np.sqrt(1 - 0.96**2) * across  # At a cosine similarity of 0.96.
-    group = duplicates_of(np.concatenate([rows, near]).astype(np.float32), 0.95)
+    return np.concatenate([rows, similarity * rows + np.sqrt(1 - similarity**2) * across]).astype(np.float32)
+
+
+def test_pictures_that_are_nearly_the_same_are_found() -> None:
+    group = duplicates_of(pairs_at(0.96), 0.95)
     assert (group[:1000] == group[1000:]).mean() > 0.99
     assert len(np.unique(group)) > 950  # Others are not alike.
+
+
+def test_pictures_that_are_less_alike_are_not_however_long_their_features_are() -> None:
+    group = duplicates_of(10 * pairs_at(0.85), 0.95)
+    assert (group[:1000] == group[1000:]).mean() < 0.01
