@@ -15,7 +15,6 @@ A killed run goes on after its last whole epoch.
 
 import hashlib
 import inspect
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +129,7 @@ def main() -> None:
         tuning,
         held_out,
     ]
-    code = [inspect.getsource(module) for module in [*modules, sys.modules[__name__]]]
+    code = [*map(inspect.getsource, modules), Path(__file__).read_text(encoding="utf-8")]
     values = [entry.model_dump_json(), mixed, params.seed, rows.to_csv(), label.tolist(), stops.tolist()]
     fingerprint = hashlib.sha256(repr([network.fingerprint(), code, values]).encode()).hexdigest()
     checkpoints = Checkpoints(PARTIAL / f"finetune.{name}", fingerprint)

@@ -43,7 +43,7 @@ def run_stage(
     def run(name: str, *arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", [f"stages.{name}", *arguments])
         try:
-            runpy.run_module(f"stages.{name}", run_name="__main__")
+            runpy.run_module(f"stages.{name}", run_name="__main__", alter_sys=True)
         except SystemExit as stopped:
             pytest.fail(f"stages.{name}: exit status {stopped.code}: {capsys.readouterr().err}")
         return capsys.readouterr().out
