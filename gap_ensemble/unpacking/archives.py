@@ -75,10 +75,12 @@ def archive_hint(folder: Path, files: Iterable[Path] | None = None) -> str:
             "".join(f" {shlex.quote(str(path))}" for path in ours) if {path.parent for path in ours} != {folder} else ""
         )
         to = shlex.quote(str(folder))
-        sentences.append(
-            f"{listed(path.name for path in ours)} is not unpacked: run `python -m tools.raw unpack{names} --to {to}`"
-        )
+        sentences.append(f"{_not_unpacked(ours)}: run `python -m tools.raw unpack{names} --to {to}`")
     if foreign:
         commands = listed((f"`{command_for(path, folder)}`" for path in foreign), 3)
-        sentences.append(f"{listed(path.name for path in foreign)} is not unpacked: run {commands}")
+        sentences.append(f"{_not_unpacked(foreign)}: run {commands}")
     return "; ".join(sentences)
+
+
+def _not_unpacked(paths: list[Path]) -> str:
+    return f"{listed(path.name for path in paths)} {'is' if len(paths) == 1 else 'are'} not unpacked"

@@ -211,7 +211,7 @@ def test_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert archive_hint(tmp_path) == ""
     save(tmp_path, test__zip=packed(TRAIN), train__tar__gz=tar(TRAIN), more__7z=b"7z")
     hint = archive_hint(tmp_path)
-    assert f"test.zip, train.tar.gz is not unpacked: run `python -m tools.raw unpack --to {tmp_path}`" in hint
+    assert f"test.zip, train.tar.gz are not unpacked: run `python -m tools.raw unpack --to {tmp_path}`" in hint
     assert f"more.7z is not unpacked: run `7z x {tmp_path / 'more.7z'} -o{tmp_path}`" in hint
     assert [path.name for path in to_unpack(tmp_path)] == ["test.zip", "train.tar.gz"]
     assert "7z x" in capsys.readouterr().out
