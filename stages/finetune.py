@@ -287,13 +287,13 @@ def fit(
         progress.total = progress.done  # No epoch is left, also if it stopped early.
 
 
+@np.errstate(invalid="ignore", over="ignore")  # `fit` refuses a loss that is no number.
 def evaluate(model: Any, pictures: Pictures) -> dict[str, float]:
     """Return `val_loss` (log loss) and `val_accuracy` on pictures as they are, without augmentation."""
     losses, hits = [], []
     for batch, label in pictures.batches():
         logits = np.asarray(model.predict_on_batch(batch))[:, None]
-        with np.errstate(invalid="ignore"):  # A loss that is no number is refused by `fit`.
-            scores = row_scores(logits, label, Outputs("classes", max(logits.shape[2], 2)))
+        scores = row_scores(logits, label, Outputs("classes", max(logits.shape[2], 2)))
         losses.append(scores["loss"])
         hits.append(scores["accuracy"])
     return {"val_loss": float(np.mean(np.concatenate(losses))), "val_accuracy": float(np.mean(np.concatenate(hits)))}

@@ -51,6 +51,8 @@ DEFAULT_STRENGTH = 0.0025
 MAX_TRIAL_WEIGHTS = 400_000
 
 MOMENTUM = 0.9
+# Steps with Nesterov's momentum are stable up to (2 + 2 * MOMENTUM) / (1 + 2 * MOMENTUM) = 1.36 over the curvature.
+MAX_STEP = 1.2
 # The second derivative of a row's loss by its logit is at most the inverse of this.
 FLATNESS = {"sigmoid": 4.0, "softmax": 2.0, "squared": 0.5}
 
@@ -353,8 +355,8 @@ class Stack:
                 f"{epoch}; set null, or give a small train.learning_rate"
             )
         return (
-            f"params.yaml: train.l2: with {options.l2} the loss of the dense head is no number after epoch {epoch}; "
-            "set null for an automatic one, or give a small train.learning_rate"
+            f"params.yaml: train.learning_rate: with an automatic one the loss of the dense head is no number after "
+            f"epoch {epoch}; give a small one, such as 1e-4, or set train.l2 to null"
         )
 
     def _targets(self, numbers: np.ndarray) -> np.ndarray:
@@ -375,6 +377,7 @@ class Stack:
             biases[-1] = (biases[-1] * self.scale[head] + self.mean[head]).astype(np.float32)
         return [(kernel.copy(), bias.copy()) for kernel, bias in zip(kernels, biases, strict=True)]
 
+    @np.errstate(invalid="ignore", over="ignore")  # `fit` refuses a loss that is no number.
     def _evaluate(self, weights: list[np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Return loss and accuracy of every head on the rows that train, validate and stop early, and each row's loss.
 
@@ -416,7 +419,8 @@ def stable_rate(data: TrainingData) -> float:
     """Return the rate of gradient descent that is as large as the curvature of the loss allows.
 
     That is one over the largest eigenvalue of the Hessian, which is at most that of the features' second moments, over
-    `FLATNESS`. It is found by power iteration on the first block of the standardised rows, the same for all heads.
+    `FLATNESS`. It is found by power iteration on the first block of the standardised rows, the same for all heads. Of
+    few rows, the penalty can be the steeper part: then the rate is lower.
     """
     rows, outputs = data.rows, data.outputs
     features, numbers = next(rows.blocks())
@@ -435,7 +439,18 @@ def stable_rate(data: TrainingData) -> float:
     # Dropout adds to the second moments, as the intercept does.
     kind = "squared" if outputs.kind == "numbers" else "softmax" if outputs.n_logits > 1 else "sigmoid"
     flatness = FLATNESS["sigmoid" if outputs.kind == "labels" else kind]
-    return flatness / (largest + 2)
+    curvature = (largest + 2) / flatness
+    # The second derivative of the penalty by a weight is twice its factor.
+    return min(1 / curvature, MAX_STEP / (curvature + 2 * largest_penalty(data)))
+
+
+def largest_penalty(data: TrainingData) -> float:
+    """Return the largest factor of the squared weights, among the heads of all folds and those that are tried."""
+    if data.options.l2 is not None:
+        return data.options.l2
+    if _tries_strengths(data):
+        return max(STRENGTHS) * max(_penalty(data, trial.trains) for trial in trials(data, every_pair=False))
+    return DEFAULT_STRENGTH * max(_penalty(data, data.trains(k)) for k in range(data.n_folds))
 
 
 def stacked_logits(features: np.ndarray, weights: list[np.ndarray], n_heads: int) -> np.ndarray:

@@ -267,6 +267,19 @@ def test_no_row_of_a_fold_or_its_group_decides_for_the_fold(n_folds: int) -> Non
             assert not set(group[trial.trains]) & set(group[decides])
 
 
+@pytest.mark.parametrize("l2", [None, 100.0])
+def test_a_penalty_that_is_steep_for_few_rows_does_not_make_the_head_diverge(l2: float | None) -> None:
+    """Many features that have little in common, of few rows: the loss is flat and the penalty is not."""
+    rng = np.random.default_rng(0)
+    label = np.arange(24) % 2
+    features = rng.standard_normal((24, 1536)).astype(np.float32) + 0.3 * label[:, None]
+    data = EnsembleData(features, label, TWO, assign_folds(label, 2, 0), np.arange(24), 0)
+    fitted = fit_ensemble(Train(folds=2, l2=l2, epochs=150), {"all": slice(0, 1536)}, data)
+    for k in range(2):
+        for numbers, proba in fitted.out_of_fold(k):
+            assert log_loss(label[numbers], proba[:, 1]) < np.log(2)
+
+
 def test_a_head_that_diverges_ends_in_one_line_that_names_the_parameter() -> None:
     features, label = made_features(100)
     with pytest.raises(UserError, match=r"train\.learning_rate: with 1e\+20 .* try a tenth"):
