@@ -46,7 +46,9 @@ METRICS = [
 
 def _known_metric(name: str) -> str:
     if name != "auto" and name not in METRICS and not re.fullmatch(r"map_at_[1-9]\d*|top_[1-9]\d*_error", name):
-        raise ValueError(f"accepted: auto, {', '.join(METRICS)}, map_at_5 or top_5_error with any number")
+        near = difflib.get_close_matches(name, METRICS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"accepted: auto, {', '.join(METRICS)}, map_at_5 or top_5_error with any number{hint}")
     return name
 
 

@@ -6,6 +6,9 @@ from gap_ensemble.competition.reading import Reading
 from gap_ensemble.competition.targets import Target
 from gap_ensemble.messages.errors import UserError, listed
 
+# Fewer columns than this, such as width and height of a picture, are not worth a line.
+MIN_HINTED = 5
+
 
 def read_columns(
     reading: Reading, target: Target, files: tuple[Files, Files], columns: tuple[Attributes, Attributes]
@@ -35,9 +38,15 @@ def read_columns(
     of_train, of_test = columns
     train, test = files
     names = reading.data.columns
+    shared = set(of_test.numeric() if test else of_train.numeric())
+    numbers = [name for name in of_train.numeric() if name in shared and name not in target.names]
+    if not names and test and len(numbers) >= MIN_HINTED:
+        reading.warnings.append(
+            f"{len(numbers):,} columns of numbers stand in the tables of training and of test rows and are not read "
+            f"({listed(numbers)}): data.columns: all makes them features"
+        )
     if names == "all":
-        shared = set(of_test.numeric() if test else of_train.numeric())
-        names = [name for name in of_train.numeric() if name in shared and name not in target.names]
+        names = numbers
         if not names:
             raise UserError(
                 "params.yaml: data.columns: found all, but no column of numbers stands both in a table of training "

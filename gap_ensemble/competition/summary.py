@@ -48,15 +48,15 @@ def form_summary(form: Submission | None) -> str:
     column = form.columns[-1]
     meaning = {
         "probability": f"{column} = probability of {form.positive_class}",
-        "probabilities": "one probability a column",
+        "probabilities": f"{column} and the other columns = probability of the class or label of that name",
         "class": f"{column} = name of the class",
         "class_confidence": f"{column} = class and confidence",
         "guesses": f"{column} = the {form.n_guesses} most probable classes, the best first",
         "hard": f"{column} = 1 for {form.positive_class}, else 0",
-        "labels": f"{column} = all labels of the row",
-        "indicators": "0 or 1 a label",
+        "labels": f"{column} = all labels of the picture, in one field",
+        "indicators": "a column a label, 0 or 1",
         "grade": f"{column} = grade",
-        "numbers": "one number a column",
+        "numbers": "a column a target",
         "long": f"{column} = probability, a row for each id and label",
     }
     return f"submission: {meaning[form.form]}"

@@ -198,7 +198,9 @@ def extract_features(
     while True:
         missing = store.missing(wanted)
         if missing:
-            _compute(job, [picture for picture in pictures if picture.md5 in missing], store, pool or Threads())
+            _compute(job, pictures, store, pool or Threads())
+        else:
+            print(f"{job.name}: all {len(set(wanted)):,} pictures are in the store; none is computed")
         rows = store.rows(wanted)
         try:
             rows.check()
@@ -218,8 +220,9 @@ def _compute(job: ExtractJob, pictures: list[Picture], store: NetworkStore, pool
         todo = list({picture.md5: picture for picture in pictures if picture.md5 in missing}.values())
         if not todo:
             return
-        if store.n_rows:
-            print(f"{job.name}: the store has {store.n_rows:,} pictures; {len(todo):,} are to be computed")
+        n_known = len({picture.md5 for picture in pictures}) - len(todo)
+        if n_known:
+            print(f"{job.name}: {n_known:,} pictures are in the store; {len(todo):,} are to be computed")
         print(f"{job.name}: computed on {job.device}", flush=True)
         if job.device.warning:
             print(f"WARNING: {job.device.warning}", flush=True)

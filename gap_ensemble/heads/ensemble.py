@@ -319,7 +319,7 @@ def _fit_member(
     curves: list[Curves] = []
     n_seeds = options.seeds if kind == "dense" else 1
     training = TrainingData(options, rows, data.y, data.outputs, data.fold, data.group, data.n_folds, data.seed)
-    with Progress(n_seeds * HEADS[kind].n_steps(training), f"Training {part}, {kind}", HEADS[kind].unit) as progress:
+    with Progress(n_seeds * HEADS[kind].n_steps(training), f"Training {kind} on {part}", HEADS[kind].unit) as progress:
         for number in range(n_seeds):
             of_seed = replace(training, seed=(data.seed + number) % 2**32)
             fitted, of_heads = HEADS[kind].fit_folds(of_seed, progress.add)

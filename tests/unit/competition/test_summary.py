@@ -23,7 +23,7 @@ def test_labels_groups_and_several_pictures_are_said(tmp_path: Path) -> None:
     assert summary(result.competition, result.rows) == [
         "any of 2 labels (0, 7; labels from train.csv:Target), scored by f1_macro; 1.33 labels a row, in 3 combinations"
         "; 3 groups stay in one fold each",
-        "submission: Predicted = all labels of the row",
+        "submission: Predicted = all labels of the picture, in one field",
         "2 pictures a row, side by side (blue, red)",
     ]
 
