@@ -212,7 +212,7 @@ def extract_features(
             return rows
 
 
-def _compute(job: ExtractJob, pictures: list[Picture], store: NetworkStore, pool: Pool) -> None:
+def _compute(job: ExtractJob, pictures: Sequence[Picture], store: NetworkStore, pool: Pool) -> None:
     """Add the rows of pictures to the store."""
     with store.writing() as writer:
         # Another run may have added some while this one waited for it.
