@@ -20,10 +20,10 @@ demo: setup
 	$(VENV)/bin/python -m tools.demo
 
 test: setup
-	$(VENV)/bin/python -m pytest -n auto --dist loadgroup --cov --cov-report term:skip-covered $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile --cov --cov-report term:skip-covered $(PYTEST_ARGS)
 
 unit: setup
-	$(VENV)/bin/python -m pytest -n auto --dist loadgroup tests/unit $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile tests/unit $(PYTEST_ARGS)
 
 long: setup
 	$(VENV)/bin/python -m pytest -m long $(PYTEST_ARGS)

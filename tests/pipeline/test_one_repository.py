@@ -29,10 +29,7 @@ from tools.sample import draw_animal, draw_competition
 from tools.workspace import COPIED, ROOT, change_params
 
 # NumPy 2 asks for `copy`; Keras's variables do not know it yet.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.xdist_group("repository"),
-]
+pytestmark = [pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
 
 SPLITS = ("train", "test")
 N_TRAIN, N_TEST, N_FOLDS = 24, 12, 2

@@ -10,9 +10,6 @@ import pytest
 from gap_ensemble.experiments.revisions import open_at
 from gap_ensemble.messages.errors import UserError
 
-# One process makes what all tests of this module share.
-pytestmark = pytest.mark.xdist_group("revisions")
-
 PROGRAMS = Path(sys.executable).parent
 
 

@@ -22,10 +22,7 @@ from tools.sample import draw_competition
 from tools.workspace import COPIED, ROOT, change_params
 
 PROGRAMS = Path(sys.executable).parent
-pytestmark = [
-    pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to find DVC's Python"),
-    pytest.mark.xdist_group("second_machine"),
-]
+pytestmark = [pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to find DVC's Python")]
 
 
 @dataclass

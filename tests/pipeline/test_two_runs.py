@@ -15,7 +15,7 @@ from gap_ensemble.paths import METRICS, SUBMISSION
 from tools.sample import draw_competition
 from tools.workspace import lay_out
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("two_runs")]
+pytestmark = [pytest.mark.long]
 DVC = Path(sys.executable).with_name("dvc")
 OUTPUTS = (Path("data/manifest.csv"), Path("features/gap/MobileNet.h5"), Path("features/ensemble.h5"))
 
