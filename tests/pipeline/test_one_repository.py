@@ -353,6 +353,7 @@ def test_new_dropout_runs_no_network_and_can_be_compared(repository: Repository)
     assert repository.read(METRICS, SUBMISSION) == outputs
 
 
+@pytest.mark.long
 def test_queued_sweep_of_two_parameters_runs_no_network_and_can_be_blended(repository: Repository) -> None:
     """In copies that see nothing but what git and DVC track: the pictures are named by an absolute path."""
     repository.dvc("repro")
