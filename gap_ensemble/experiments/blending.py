@@ -103,7 +103,7 @@ def _evidence(shared: Shared, y: np.ndarray, kind: Kind) -> np.ndarray:
     return evidence
 
 
-def write_blend(path: Path, shared: Shared, blend: Blend, y: np.ndarray | None = None) -> None:
+def write_blend(path: Path, shared: Shared, blend: Blend) -> None:
     """Write the blend's predictions; of training rows (those with a fold) by weights fitted without the row's fold.
 
     Parameters
@@ -112,11 +112,9 @@ def write_blend(path: Path, shared: Shared, blend: Blend, y: np.ndarray | None =
         A file of predictions.
     shared : Shared
     blend : Blend
-    y : ndarray, optional
-        The truth, of training rows.
     """
     with prediction_writer(path, shared.row, shared.fold, shared.n_outputs) as writer:
         for block in shared.blocks():
             weights = np.stack([blend.of_fold.get(k, blend.weights) for k in shared.fold[block]], axis=1)
             values = blend.combine([part.values(block) for part in shared.parts.values()], weights)
-            writer.add(values, y[block] if y is not None and y.ndim == 1 else None)
+            writer.add(values)

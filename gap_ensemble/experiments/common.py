@@ -233,6 +233,6 @@ def score_parts(shared: Shared, task: Task, y: np.ndarray, decision: Decision, f
     for name, part in shared.parts.items():
         with prediction_writer(path, shared.row, shared.fold, shared.n_outputs) as writer:
             for block in shared.blocks():
-                writer.add(part.values(block), y[block] if y.ndim == 1 else None)
+                writer.add(part.values(block))
         scores[name] = score(path, task, y, decision)
     return scores

@@ -66,7 +66,7 @@ def blend_experiments(experiments: list[str], how: str, to: Path) -> None:
             decision = task.decision(load_params().predict)
             scores = score_parts(shared, task, y, decision, folder)
             blend = fit_blend(shared, y, task.competition.task.kind, how)
-            write_blend(folder / "blend.h5", shared, blend, y)
+            write_blend(folder / "blend.h5", shared, blend)
             of_blend = score(folder / "blend.h5", task, y, decision)
         weights = dict(zip(scores, blend.weights.tolist(), strict=True))
         print(_table(scores | {"the blend": of_blend}, weights))

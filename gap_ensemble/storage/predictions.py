@@ -10,7 +10,6 @@ Of thousands of classes only the most probable are kept, and in place of `values
 
     top_index (n, N_KEPT)     int32     classes, the most probable first
     top_value (n, N_KEPT)     float32   their probabilities
-    true_value (n,)           float32   the probability of the true class; NaN for test rows
 
 The form of the submission is rendered from these at the very end. What reads them sees `values` in both cases: what is
 left over of a row's probability is shared by the classes that were not kept.
@@ -55,10 +54,9 @@ class PredictionWriter:
         else:
             file.create_dataset("top_index", (len(row), N_KEPT), np.int32)
             file.create_dataset("top_value", (len(row), N_KEPT), np.float32)
-            file.create_dataset("true_value", (len(row),), np.float32)
 
-    def add(self, values: np.ndarray, y: np.ndarray | None = None) -> None:
-        """Write the next rows: values (n, n_outputs), and for thousands of classes the index of the true one (n,)."""
+    def add(self, values: np.ndarray) -> None:
+        """Write the next rows: values (n, n_outputs)."""
         rows = slice(self.first, self.first + len(values))
         self.first = rows.stop
         values = values.astype(np.float32)
@@ -68,10 +66,6 @@ class PredictionWriter:
         top = top_k(values, N_KEPT)
         self.file["top_index"][rows] = top
         self.file["top_value"][rows] = np.take_along_axis(values, top, axis=1)
-        true = np.full(len(values), np.nan, np.float32)
-        if y is not None:
-            true = np.take_along_axis(values, y[:, None].astype(np.intp), axis=1)[:, 0]
-        self.file["true_value"][rows] = true
 
 
 @contextmanager
@@ -122,10 +116,6 @@ class PredictionFile:
         values = np.repeat(rest[:, None].astype(np.float32), self.n_outputs, axis=1)
         np.put_along_axis(values, index, value, axis=1)
         return values
-
-    def true_value(self) -> np.ndarray | None:
-        """Return the probability of the true class, shape (n,), where it was kept apart from the values."""
-        return self.file["true_value"][:] if "true_value" in self.file else None
 
     def sample(self, max_numbers: int = MAX_NUMBERS) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of all rows, or of evenly spread ones if they are too many, and their values."""

@@ -25,8 +25,6 @@ class Chosen:
     encodings : list of Encoding
     fitted : list of FittedEnsemble
         One an encoding.
-    y : ndarray
-        The task's truth, of all rows.
     best : int
         The encoding whose models predict the test rows.
     best_of_fold : list of int
@@ -36,7 +34,6 @@ class Chosen:
     task: Task
     encodings: list[Encoding]
     fitted: list[FittedEnsemble]
-    y: np.ndarray
     best: int
     best_of_fold: list[int]
 
@@ -59,9 +56,9 @@ class Chosen:
         row = [names[i] for i in numbers]
         with prediction_writer(path, row, fold[numbers] + 1, len(self.task.names)) as writer:
             for k, best in enumerate(self.best_of_fold):
-                for block, predictions in self.fitted[best].out_of_fold(k):
+                for _, predictions in self.fitted[best].out_of_fold(k):
                     values = self.encodings[best].decode(predictions)
-                    writer.add(values, self.y[block] if self.y.ndim == 1 else None)
+                    writer.add(values)
 
 
 def choose_encoding(
@@ -83,7 +80,7 @@ def choose_encoding(
     fold = fitted[0].data.fold
     n_folds = int(fold.max()) + 1
     if len(encodings) == 1:
-        return Chosen(task, encodings, fitted, y, 0, [0] * n_folds)
+        return Chosen(task, encodings, fitted, 0, [0] * n_folds)
     validates = fold >= 0
     submitted = []
     for encoding, ensemble in zip(encodings, fitted, strict=True):
@@ -105,7 +102,7 @@ def choose_encoding(
     scores = [task.metric.score(y[validates], said[validates]) for said in submitted]
     shown = ", ".join(f"{encoding.name} {score:.4f}" for encoding, score in zip(encodings, scores, strict=True))
     print(f"{task.metric.name} out of fold: {shown}; {encodings[best].name} is taken")
-    return Chosen(task, encodings, fitted, y, best, best_of_fold)
+    return Chosen(task, encodings, fitted, best, best_of_fold)
 
 
 def load_models(folder: Path, task: Task, y: np.ndarray) -> tuple[Encoding, list[Ensemble]]:

@@ -84,7 +84,7 @@ def test_the_weights_of_a_fold_do_not_know_its_truth(experiments: Path) -> None:
     write_experiment(experiments / "b", probabilities(np.where(fold == 1, 0.05, 0.99)))
     with out_of_fold(["a", "b"], pd.Index([f"r{i}" for i in range(N)]), experiments) as shared:
         blend = fit_blend(shared, Y, "classes", "fitted")
-        write_blend(experiments / "blend.h5", shared, blend, Y)
+        write_blend(experiments / "blend.h5", shared, blend)
     # Without fold 1, b is best, and so fold 1 is predicted as b predicts it.
     with open_predictions(experiments / "blend.h5") as predictions:
         of_fold_1 = predictions.values(np.flatnonzero(predictions.fold == 1))

@@ -23,7 +23,7 @@ def write(path: Path, y: np.ndarray, values: np.ndarray) -> None:
     fold = np.arange(len(y)) * 3 // len(y) + 1
     with prediction_writer(path, [str(i) for i in range(len(y))], fold, values.shape[1]) as writer:
         for start in range(0, len(y), 50):
-            writer.add(values[start : start + 50], y[start : start + 50])
+            writer.add(values[start : start + 50])
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_score_in_blocks_weighs_every_row_the_same(tmp_path: Path, monkeypatch
     values[:10] = [0.1, 0.9, 0.0]  # All rows of the small fold are wrong.
     monkeypatch.setattr(predictions_module.PredictionFile.sample, "__defaults__", (3 * 50,))
     with prediction_writer(tmp_path / "oof.h5", [str(i) for i in range(100)], np.repeat([1, 2], [10, 90]), 3) as writer:
-        writer.add(values, y)
+        writer.add(values)
     with open_predictions(tmp_path / "oof.h5") as found:
         evaluation = Evaluation(many_classes(3), found, y)
         assert evaluation.in_blocks
