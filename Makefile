@@ -37,6 +37,7 @@ $(READY): $(LOCK)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $(LOCK)
 	@touch $@
+	@echo "Ready. Next: source $(VENV)/bin/activate"
 
 check: setup
 	$(VENV)/bin/ruff check .

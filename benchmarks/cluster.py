@@ -37,7 +37,8 @@ from PIL import Image
 from gap_ensemble.extraction.cluster import Actors, open_pool
 from gap_ensemble.extraction.cores import usable_cores
 from gap_ensemble.extraction.devices import find_device
-from gap_ensemble.extraction.picture_features import ExtractJob, Picture, extract_features
+from gap_ensemble.extraction.picture_features import ExtractJob, extract_features
+from gap_ensemble.extraction.reading import Picture
 from gap_ensemble.extraction.workers import Pool
 from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.params import Backbone

@@ -192,7 +192,8 @@ def onnx_pool(network: str, pictures: Path, work: Path) -> float:
 
 def ours(network_name: str, pictures: Path, work: Path, precision: str) -> float:
     """Do what stage extract does, with a worker that is ready."""
-    from gap_ensemble.extraction.picture_features import ExtractJob, Picture, extract_features
+    from gap_ensemble.extraction.picture_features import ExtractJob, extract_features
+    from gap_ensemble.extraction.reading import Picture
     from gap_ensemble.extraction.workers import CHUNKS_IN_WORK, Chunk, Job, Result, Threads, map_ahead
 
     job = ExtractJob(network_name, Backbone(weights="random"), pictures, find_device(precision))

@@ -12,7 +12,6 @@ would be submitted, cross-fitted, and seconds.
 import argparse
 import contextlib
 import io
-import json
 import os
 import time
 from dataclasses import dataclass, replace
@@ -20,24 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gap_ensemble.competition.found import read_competition, read_rows
+from gap_ensemble.competition.found import read_competition
 from gap_ensemble.heads.combine import mean_row_loss
 from gap_ensemble.heads.ensemble import EnsembleData, fit_ensemble
 from gap_ensemble.messages.errors import run
 from gap_ensemble.params import Train, load_params
-from gap_ensemble.paths import ENSEMBLE, GROUPS
+from gap_ensemble.paths import ENSEMBLE
 from gap_ensemble.scoring.decisions import cross_fitted
 from gap_ensemble.storage.features import open_features
-from gap_ensemble.storage.hdf5 import texts
 from gap_ensemble.tasks.task import Encoding, Task, task_of
-from gap_ensemble.validation.folds import validation_folds
-from gap_ensemble.validation.groups import connected_groups
+from gap_ensemble.tasks.training import read_training_set
 
 OURS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -86,25 +82,10 @@ def cases() -> list[Case]:
     """Read the repository in the current folder: a case for each encoding of its task."""
     params, task = load_params(), task_of(read_competition())
     with open_features(ENSEMBLE, named="row") as file:
-        names, features = texts(file["train_row"]), file["train"][:]
-        columns = {name: slice(*span) for name, span in json.loads(file.attrs["columns"]).items()}
-        fine_tuned_on = file["fine_tuned_on"][:] if "fine_tuned_on" in file else np.zeros(len(names), bool)
-    rows = read_rows()
-    rows = rows[rows["split"] == "train"].set_index("row", drop=False).loc[names]
-    y = task.encode(rows)
-    duplicates = pd.read_csv(GROUPS, dtype=str)
-    of_row = dict(duplicates.loc[duplicates["split"] == "train", ["row", "group"]].itertuples(index=False))
-    group = connected_groups([rows["group"].tolist(), [of_row.get(name, "") for name in names]])
-    fold = validation_folds(task.strata(y), group, fine_tuned_on, params.train.folds, params.seed)
+        training, features = read_training_set(task, file, params), file["train"][:]
     return [
-        Case(
-            task,
-            encoding,
-            columns,
-            EnsembleData(features, encoding.encode(y), encoding.outputs, fold, group, params.seed),
-            y,
-        )
-        for encoding in task.encodings(y)
+        Case(task, encoding, training.columns, training.data(features, encoding), training.y)
+        for encoding in task.encodings(training.y)
     ]
 
 

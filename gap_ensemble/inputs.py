@@ -58,6 +58,13 @@ def missing_inputs(params: Params) -> list[str]:
     return problems
 
 
+def new_entries(backbones: Mapping[str, Backbone]) -> dict[str, Backbone]:
+    """Return the entries of `backbones` that have not run with the values that they have."""
+    ran = _parameters_that_ran()
+    values = {name: entry.model_dump(mode="json", exclude_unset=True) for name, entry in backbones.items()}
+    return {name: entry for name, entry in backbones.items() if ran.get(f"backbones.{name}") != values[name]}
+
+
 def _accepted(key: str, path: Path) -> str:
     suffix, words = (".h5", ["imagenet", "random"]) if key == "weights" else (".onnx", [])
     files = sorted(file.name for file in WEIGHTS.glob(f"*{suffix}"))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from gap_ensemble.extraction.cluster import open_pool
 from gap_ensemble.extraction.devices import find_device
-from gap_ensemble.extraction.picture_features import ExtractJob, Picture, extract_features
+from gap_ensemble.extraction.picture_features import ExtractJob, extract_features
+from gap_ensemble.extraction.reading import Picture
 from gap_ensemble.images.grey import read_grey_scale
 from gap_ensemble.messages.errors import run
 from gap_ensemble.networks.network import open_network

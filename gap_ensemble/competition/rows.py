@@ -166,12 +166,12 @@ def _side_by_side(table: pd.DataFrame, picture_of: dict[str, list[str]], rivals:
         if not all(value.isdigit() for value in table[name].unique()) and len(set(picture_of[name])) * 2 > len(table)
     ]
     slots: list[str] = []
-    seen: set[str] = set()
+    listed_files: set[str] = set()
     for name in texts:
         files = set(picture_of[name]) - {""}
-        if not files & seen:
+        if not files & listed_files:
             slots.append(name)
-            seen |= files
+            listed_files |= files
     # The others name the same pictures once more.
     return slots if len(slots) > 1 else []
 

@@ -93,7 +93,7 @@ def _here() -> tuple[Task, pd.DataFrame, pd.DataFrame]:
 def _table(scores: dict[str, Scored], weights: dict[str, float]) -> str:
     """Return a line an experiment, the competition's metric first."""
     first = next(iter(scores.values()))
-    lines = [["", f"{first.metric} of what is submitted", *(name.removeprefix("val_") for name in _usual(first))]]
+    lines = [["", f"{first.metric} (as submitted)", *(name.removeprefix("val_") for name in _usual(first))]]
     for name, scored in scores.items():
         lines.append([name, str(scored), *(f"{scored.usual[key]:.4f}" for key in _usual(scored))])
     if weights:

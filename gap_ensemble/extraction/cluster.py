@@ -46,7 +46,7 @@ from gap_ensemble.messages.errors import UserError, listed, one_line
 # The folder that holds this package, from which workers import it.
 CODE = Path(gap_ensemble.__file__).parents[1]
 # Libraries that change pixels or features.
-LIBRARIES = ("keras", "numpy", "openvino", "pillow", "tensorflow", "tensorflow-cpu")
+LIBRARIES = ("jax", "jaxlib", "keras", "numpy", "openvino", "pillow", "tensorflow", "tensorflow-cpu")
 SAME_PATH = "repository, pictures and weights must lie at the same path on every node: mount them there"
 
 # Once a first worker is there, so long may the others take before the work begins. Later ones join it.

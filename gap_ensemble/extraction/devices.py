@@ -3,7 +3,7 @@
 | device | engine | precisions that `auto` takes |
 | --- | --- | --- |
 | processor | OpenVINO | bfloat16 with AMX or AVX-512 BF16, else float32 |
-| NVIDIA GPU | TensorFlow | bfloat16 from compute capability 8.0 on (Ampere), float16 from 7.0 on, else float32 |
+| NVIDIA GPU | JAX | bfloat16 from compute capability 8.0 on (Ampere), float16 from 7.0 on, else float32 |
 """
 
 import importlib.metadata
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from gap_ensemble.extraction.cores import usable_cores
 from gap_ensemble.messages.errors import UserError
+from gap_ensemble.networks.gpus import Gpu, cuda_plugin, found_gpus
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -34,7 +35,7 @@ class Device:
     kind : {"cpu", "gpu"}
     name : str
         For people.
-    engine : {"openvino", "tensorflow"}
+    engine : {"openvino", "jax"}
     precision : {"float32", "bfloat16", "float16"}
         In which convolutions and products of matrices are computed. Features are float32 always.
     units : str
@@ -45,19 +46,21 @@ class Device:
 
     kind: Literal["cpu", "gpu"]
     name: str
-    engine: Literal["openvino", "tensorflow"]
+    engine: Literal["openvino", "jax"]
     precision: Precision
     units: str
     warning: str = ""
 
     def identity(self) -> tuple[str, ...]:
         """Return what decides the bytes of features. How many cores there are does not."""
-        versions = [f"{name} {_version(name)}" for name in (self.engine, "numpy", "pillow")]
+        names = {"openvino": ("openvino",), "jax": ("jax", "jaxlib")}[self.engine]
+        versions = [f"{name} {_version(name)}" for name in (*names, "numpy", "pillow")]
+        if self.engine == "jax":
+            versions.append(cuda_plugin())
         return (self.kind, self.engine, self.precision, self.units, *versions)
 
     def __str__(self) -> str:
-        engine = {"openvino": "OpenVINO", "tensorflow": "TensorFlow"}[self.engine]
-        return f"{self.name}, {self.precision}, {engine}"
+        return f"{self.name}, {self.precision}, {'OpenVINO' if self.engine == 'openvino' else 'JAX'}"
 
 
 def find_device(precision: str, kind: str = "keras") -> Device:
@@ -75,19 +78,19 @@ def find_device(precision: str, kind: str = "keras") -> Device:
     UserError
         If the device can't compute in that precision at all.
     """
-    warning = ""
-    # Of the two builds, tensorflow-cpu never finds a GPU, and is not imported to ask.
-    if kind == "keras" and not _version("tensorflow-cpu"):
-        from gap_ensemble.networks.keras_setup import keras  # noqa: F401 - TensorFlow without its start-up messages
-        import tensorflow as tf  # isort: skip
-
-        gpus = tf.config.list_physical_devices("GPU")
+    warning, gpus = "", found_gpus()
+    if kind == "keras":
+        if gpus and cuda_plugin():
+            return gpu_device(precision, gpus[0], len(gpus))
         if gpus:
-            return gpu_device(precision, tf.config.experimental.get_device_details(gpus[0]), len(gpus))
-        if tf.test.is_built_with_cuda():
             warning = (
-                "this TensorFlow is made for NVIDIA GPUs and finds none, so that the processor computes; "
-                "see `nvidia-smi`, and install the extra cuda (make setup EXTRA=cuda)"
+                f"this machine has a GPU ({gpus[0].name}), for which the environment lacks JAX's plugin, so that the "
+                "processor computes; install the extra cuda (make setup EXTRA=cuda)"
+            )
+        elif cuda_plugin():
+            warning = (
+                "this environment is made for NVIDIA GPUs, and the driver shows none, so that the processor computes; "
+                "see `nvidia-smi`"
             )
     return cpu_device(precision, warning)
 
@@ -113,28 +116,27 @@ def cpu_device(precision: str, warning: str = "") -> Device:
     return Device("cpu", name, "openvino", precision, _instructions(), warning)  # type: ignore[arg-type]
 
 
-def gpu_device(precision: str, details: dict[str, Any], n_gpus: int = 1) -> Device:
+def gpu_device(precision: str, gpu: Gpu, n_gpus: int = 1) -> Device:
     """Return a GPU as a device.
 
     Parameters
     ----------
     precision : str
         As for `find_device`.
-    details : dict
-        What TensorFlow's `get_device_details` says of it.
+    gpu : Gpu
+        Which one.
     n_gpus : int
         How many there are, of which this process uses the first.
     """
-    capability = details.get("compute_capability", (0, 0))
-    fast = {"float32": True, "bfloat16": capability >= (8, 0), "float16": capability >= (7, 0)}
+    fast = {"float32": True, "bfloat16": gpu.capability >= (8, 0), "float16": gpu.capability >= (7, 0)}
     warning = ""
     if precision == "auto":
         precision = "bfloat16" if fast["bfloat16"] else "float16" if fast["float16"] else "float32"
     elif not fast[precision]:
         warning = f"this GPU has no units for {precision}, which is slower here than float32"
-    name = details.get("device_name", "GPU") + (f" (the first of {n_gpus})" if n_gpus > 1 else "")
-    units = ".".join(map(str, capability))
-    return Device("gpu", name, "tensorflow", precision, f"compute capability {units}", warning)  # type: ignore[arg-type]
+    name = gpu.name + (f" (the first of {n_gpus})" if n_gpus > 1 else "")
+    units = "compute capability {}.{}".format(*gpu.capability)
+    return Device("gpu", name, "jax", precision, units, warning)  # type: ignore[arg-type]
 
 
 def _computes_in(core: Any, precision: str) -> bool:
@@ -161,9 +163,7 @@ def _instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _version(name: str) -> str:
-    for distribution in [name, *(["tensorflow-cpu"] if name == "tensorflow" else [])]:
-        try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return ""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -15,19 +15,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from gap_ensemble.extraction import engines
-from gap_ensemble.extraction.cores import usable_cores
+from gap_ensemble.extraction import jax_engine, openvino_engine
 from gap_ensemble.extraction.devices import Device, find_device
 from gap_ensemble.extraction.engines import open_engine
+from gap_ensemble.extraction.reading import Picture, Readers, read_batch, read_known
 from gap_ensemble.extraction.workers import Pool, Threads, chunks_of
 from gap_ensemble.images import decoding
-from gap_ensemble.images.decoding import read_picture
 from gap_ensemble.images.grey import Scale
-from gap_ensemble.images.problems import BadPicture
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.messages.progress import Progress
 from gap_ensemble.networks.network import Network, open_network
@@ -35,15 +33,9 @@ from gap_ensemble.params import Backbone
 from gap_ensemble.storage.store import Damaged, NetworkStore, StoredRows, open_store
 
 SECONDS_BETWEEN_SAVES = 20
-# Pictures that a worker gets at a time: a few seconds of work. On a GPU, whole batches of at least as many.
+# Pictures that a worker gets at a time, on a processor: a few seconds of work. On a GPU, so many batches.
 CHUNK = 32
-
-
-class Picture(NamedTuple):
-    """A picture of the manifest."""
-
-    file: str  # relative to the raw folder
-    md5: str  # of its content, in hexadecimal
+BATCHES_IN_CHUNK = 8
 
 
 @dataclass(frozen=True)
@@ -118,7 +110,7 @@ class Worker:
             )
         self.engine = open_engine(network, job.device, job.batch_size)
         self.pool = ThreadPoolExecutor(self.engine.n_threads)
-        self.decoders = ThreadPoolExecutor(usable_cores())  # Of batches of several pictures.
+        self.read = read_batch if self.engine.batch_size == 1 else Readers()
 
     def __call__(self, chunk: Sequence[Picture]) -> np.ndarray:
         """Return the features of pictures, shape (n, n_features), float32. May be called from several threads.
@@ -133,39 +125,18 @@ class Worker:
     def close(self) -> None:
         """Begin no more pictures."""
         self.pool.shutdown(wait=False, cancel_futures=True)
-        self.decoders.shutdown(wait=False, cancel_futures=True)
+        if isinstance(self.read, Readers):
+            self.read.close()
 
     def _features(self, pictures: Sequence[Picture]) -> np.ndarray:
-        size = self.engine.input_size
-        # A batch that is not full is filled up: another shape would be compiled again and could round differently.
-        batch = np.zeros((self.engine.batch_size, size, size, 3), np.uint8)
-        read = map if len(pictures) == 1 else self.decoders.map
-        for number, pixels in enumerate(read(self._read, pictures)):
-            batch[number] = pixels
+        batch = self.read(self.job.raw, pictures, self.engine.input_size, self.job.grey_scale)
+        if len(batch) < self.engine.batch_size:
+            # It is filled up: another shape would be compiled again and could round differently.
+            batch = np.concatenate([batch, np.zeros((self.engine.batch_size - len(batch), *batch.shape[1:]), np.uint8)])
         rows = self.engine(batch)
         if self.job.flip:
             rows = (rows + self.engine(np.ascontiguousarray(batch[:, :, ::-1]))) / 2
         return rows[: len(pictures)]
-
-    def _read(self, picture: Picture) -> np.ndarray:
-        return read_known(self.job.raw / picture.file, picture.md5, self.engine.input_size, self.job.grey_scale)
-
-
-def read_known(path: Path, md5: str, size: int, scale: Scale | None) -> np.ndarray:
-    """Read a picture that stage link has found whole, as `read_picture` does.
-
-    Raises
-    ------
-    UserError
-        If it can't be read any more, or is another picture by now: its features would be kept under a wrong name.
-    """
-    try:
-        content = path.read_bytes()
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-            raise UserError(f"{path}: is not the picture that stage link has checked; run `dvc repro` again")
-        return read_picture(content, size, scale)
-    except (BadPicture, OSError) as error:
-        raise UserError(f"{path}: {error}; it was whole in stage link: run `dvc repro` again") from None
 
 
 def extract_features(
@@ -226,9 +197,7 @@ def _compute(job: ExtractJob, pictures: Sequence[Picture], store: NetworkStore, 
         print(f"{job.name}: computed on {job.device}", flush=True)
         if job.device.warning:
             print(f"WARNING: {job.device.warning}", flush=True)
-        size = max(CHUNK // (job.batch_size or 1), 1) * (job.batch_size or 1)
-        if job.device.kind == "gpu":
-            size = job.batch_size or engines.GPU_BATCH
+        size = CHUNK if job.device.kind == "cpu" else BATCHES_IN_CHUNK * (job.batch_size or jax_engine.BATCH_SIZE)
         n_done, last_save = 0, time.monotonic()
         try:
             results = pool.map(job, chunks_of(todo, size))  # Loads the network, which the rate is not to count.
@@ -254,7 +223,8 @@ def _compute(job: ExtractJob, pictures: Sequence[Picture], store: NetworkStore, 
 
 def fingerprint(network: Network, job: ExtractJob) -> str:
     """Identify everything that a row of features depends on, except for the picture: 64 hexadecimal digits."""
-    things: list[Any] = [*decoding.MODULES, engines, Worker, read_known]
+    engine = openvino_engine if job.device.engine == "openvino" else jax_engine
+    things: list[Any] = [*decoding.MODULES, engine, Worker, read_known]
     code = [code_of(inspect.getsource(thing)) for thing in things]
     batch = job.batch_size if job.device.kind == "gpu" else 1
     values = [network.fingerprint(), job.device.identity(), batch, job.flip, repr(job.grey_scale), code]

@@ -214,7 +214,7 @@ class Stack:
     """
 
     def __init__(self, data: TrainingData, trains: np.ndarray, l2: np.ndarray, with_curves: bool):
-        from gap_ensemble.networks.keras_setup import keras
+        from gap_ensemble.networks.keras_setup import BACKEND, keras
 
         self.data, self.n_heads, self.with_curves = data, trains.shape[1], with_curves
         options = data.options
@@ -280,8 +280,8 @@ class Stack:
             loss = keras.losses.BinaryCrossentropy(from_logits=True, reduction="sum")
         else:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
-        # Compiling such small steps with XLA takes longer than it saves.
-        self.model.compile(self._optimizer(), loss, weighted_metrics=[], jit_compile=False)
+        # JAX compiles or is slow; for TensorFlow, compiling such small steps takes longer than it saves.
+        self.model.compile(self._optimizer(), loss, weighted_metrics=[], jit_compile=BACKEND == "jax")
 
     def _optimizer(self) -> Any:
         """Return the optimizer of Keras, with the rate of the options or an automatic one that falls to zero."""

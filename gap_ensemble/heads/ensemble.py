@@ -238,7 +238,7 @@ def fit_ensemble(
     parts = parts_of(options, columns)
     kinds = kinds_of(options, parts, data)
     warn_of_unused(options, kinds, columns, data.outputs)
-    chooses = len(parts) > 1 or len(kinds) > 1
+    has_choice = len(parts) > 1 or len(kinds) > 1
     if data.n_folds == 1 and (options.ensemble == "stack" or len(kinds) > 1):
         key = "ensemble" if options.ensemble == "stack" else "head"
         raise UserError(
@@ -255,7 +255,7 @@ def fit_ensemble(
             curves.append(of_heads)
     equal = np.full(len(members[0]), 1 / len(members[0]))
     models = [Ensemble(data.outputs, of_fold, equal, "mean") for of_fold in members]
-    if not chooses or data.n_folds == 1:
+    if not has_choice or data.n_folds == 1:
         # A single split has no rows by which weights could be fitted and others by which they could be scored.
         return FittedEnsemble(models, models, curves[0], data)
     return _combined(options, models, curves, data, loss)

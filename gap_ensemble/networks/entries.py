@@ -11,21 +11,18 @@ def bad_entries(entries: Mapping[str, Backbone]) -> list[str]:
     """Find what is wrong with the names, the arguments and the input sizes of networks of keras.applications.
 
     No file is opened: weights may be on another machine, or be written later by stage finetune. Files of presets and
-    of ONNX are read when the network runs. A single entry is left to its own stage, which loses no time by it; the
-    check imports TensorFlow, which takes seconds.
+    of ONNX are read when the network runs.
 
     Parameters
     ----------
     entries : mapping of str to Backbone
-        The section `backbones` of params.yaml.
+        Entries of `backbones` in params.yaml. With none of them Keras, which takes seconds, is not imported.
 
     Returns
     -------
     list of str
         One line for each.
     """
-    if len(entries) == 1:
-        return []
     problems: list[str] = []
     for name, entry in entries.items():
         if entry.source != "application":

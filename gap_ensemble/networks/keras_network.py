@@ -62,7 +62,7 @@ class KerasNetwork(Network):
         return int(self.model.output_shape[-1])
 
     def forward(self, pixels: Any) -> Any:
-        """Compute the features of pictures; made for a `tf.function`.
+        """Compute the features of pictures; made to be compiled, once the network is built.
 
         Parameters
         ----------
@@ -73,12 +73,8 @@ class KerasNetwork(Network):
         -------
         tensor of shape (n, n_features), float32
         """
-        import tensorflow as tf
-
-        with tf.init_scope():  # It may be built now, and then not as a part of the caller's graph.
-            model = self.model
         prepared = self.preprocess(keras.ops.cast(pixels, "float32"))
-        return keras.ops.cast(model(prepared, training=False), "float32")
+        return keras.ops.cast(self.model(prepared, training=False), "float32")
 
     def save_weights(self, path: Path, fine_tuned_on: set[str]) -> None:
         """Write the weights, the MD5 of every picture whose label they know, and the size of the pictures.

@@ -2,9 +2,9 @@
 
     from gap_ensemble.networks.keras_setup import keras
 
-- The backend is TensorFlow, numbers are float32, and channels come last. `~/.keras/keras.json` and the environment
-  variables of another project do not count, because they would change features. `KERAS_HOME` still says where Keras
-  keeps weights that it has downloaded.
+- The backend is JAX where it can use an NVIDIA GPU, and TensorFlow, whose graphs OpenVINO reads, elsewhere. Numbers are
+  float32, and channels come last. `~/.keras/keras.json` and the environment variables of another project do not count,
+  because they would change features. `KERAS_HOME` still says where Keras keeps weights that it has downloaded.
 - TensorFlow's start-up messages are held back. They come from C++ before it reads any setting, and say nothing that a
   user can act on. They are shown if the import fails.
 """
@@ -16,6 +16,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from gap_ensemble.networks.gpus import computes_on_gpus
+
+BACKEND = "jax" if computes_on_gpus() else "tensorflow"
+# Operations that give the same bytes in every run, and no choice of kernels by measuring them.
+XLA_FLAGS = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
 
 # Each of these changes what Keras computes, or how long it trains.
 IGNORED_VARIABLES = (
@@ -51,7 +57,10 @@ def _without_settings_of_the_user() -> Iterator[None]:
     home = os.environ.get("KERAS_HOME")
     for variable in IGNORED_VARIABLES:
         os.environ.pop(variable, None)
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # Of programs that this one starts, too.
+    os.environ["KERAS_BACKEND"] = BACKEND  # Of programs that this one starts, too.
+    if BACKEND == "jax":
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}".strip()
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # Or it would take most of the memory at once.
     with tempfile.TemporaryDirectory() as empty:
         os.environ["KERAS_HOME"] = empty
         try:
@@ -73,7 +82,7 @@ with held_back(), _without_settings_of_the_user():
 keras.config.set_floatx("float32")
 keras.config.set_epsilon(1e-7)
 keras.config.set_image_data_format("channels_last")
-if keras.config.backend() != "tensorflow":
+if keras.config.backend() != BACKEND:
     raise ImportError("Keras was imported with another backend before gap_ensemble.networks.keras_setup")
 
 
@@ -107,13 +116,28 @@ def weights_folder() -> Path:
 
 
 def make_deterministic(seed: int) -> None:
-    """Seed Python, NumPy and Keras, switch on TensorFlow's deterministic ops, and let its memory on a GPU grow."""
-    import tensorflow as tf
-
+    """Seed Python, NumPy and Keras, and switch on deterministic operations."""
     keras.utils.set_random_seed(seed)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-    tf.config.experimental.enable_op_determinism()
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
 
 
-__all__ = ["held_back", "keras", "make_deterministic", "weights_folder"]
+@contextlib.contextmanager
+def dtype_policy(policy: str) -> Iterator[None]:
+    """Build what is built meanwhile under a policy of precision, such as `mixed_bfloat16`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether the device has no memory for what was asked for, by TensorFlow's error or by JAX's."""
+    return type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
+
+
+__all__ = ["BACKEND", "dtype_policy", "held_back", "is_out_of_memory", "keras", "make_deterministic", "weights_folder"]

@@ -12,7 +12,7 @@ from scmrepo.exceptions import SCMError
 from gap_ensemble.heads.head import Curves
 from gap_ensemble.messages.errors import UserError, one_line
 from gap_ensemble.paths import TRAINING
-from gap_ensemble.reporting.plots import MAX_CLASSES, draw_plots, one_against_rest
+from gap_ensemble.reporting.plots import MAX_CLASSES, Training, draw_plots, one_against_rest
 from gap_ensemble.storage.files import write_text
 from gap_ensemble.tasks.evaluate import Evaluation
 from gap_ensemble.tasks.task import Task
@@ -45,22 +45,21 @@ def open_live() -> Live:
         raise UserError(f"DVCLive: {one_line(error)}; make a first commit: git add -A && git commit") from None
 
 
-def log_training(live: Live, task: Task, curves: list[Curves], evaluation: Evaluation) -> None:
+def log_training(live: Live, task: Task, training: Training, evaluation: Evaluation) -> None:
     """Write learning curves (means over heads) and the plots that the task has.
 
     Parameters
     ----------
     live : Live
     task : Task
-    curves : list of dict of str to list of float
-        Of every head.
+    training : Training
     evaluation : Evaluation
         Out-of-fold predictions.
     """
     every = -(-len(evaluation.truth) // MAX_PLOTTED_ROWS)
     y, values = evaluation.truth[::every], evaluation.values[::every]
     with live:
-        _log_curves(live, curves)
+        _log_curves(live, training.curves)
         if task.competition.task.kind == "numbers":
             lines = [f"{actual:.6g},{predicted:.6g}\n" for actual, predicted in zip(y.flat, values.flat, strict=True)]
             write_text(TRAINING / "plots" / RESIDUALS, PLOTS[RESIDUALS] + "".join(lines))
@@ -71,7 +70,7 @@ def log_training(live: Live, task: Task, curves: list[Curves], evaluation: Evalu
         if y.ndim == 1 and len(task.names) <= MAX_CLASSES:
             names = np.array(task.names)
             live.log_sklearn_plot("confusion_matrix", names[y], names[values.argmax(axis=1)], name="confusion_matrix")
-        live.log_image("overview.png", draw_plots(task, curves, y, values))
+        live.log_image("overview.png", draw_plots(task, training, y, values))
         # The last values of the curves are in the plots; scores are written by the stage that makes the submission.
         live.summary, live._step = {}, None
     for name, nothing in PLOTS.items():

@@ -73,7 +73,11 @@ class LabelsView:
         """Return the parts that only labels have."""
         lines = [self._line(label) for label in range(len(self.names))]
         header = ("label", "rows", "threshold", "precision", "recall", "F1", "ROC AUC", "mostly said in its place")
-        note = "<p>Of what is submitted, out of fold; the threshold is the one fitted to all rows.</p>"
+        note = (
+            "<p>Of what is submitted, out of fold: a row gets the labels whose probability is above their threshold. "
+            "The thresholds in the table are those of the submission, fitted to all rows; each row here was decided by "
+            "thresholds that were fitted without its fold.</p>"
+        )
         return [Section("Labels", note + table(header, lines))]
 
     def _line(self, label: int) -> tuple[object, ...]:

@@ -119,7 +119,8 @@ def _of_every_group(order: list[int], view: View) -> list[int]:
 
 def suspected(data: ReportData, view: View, suspects: np.ndarray) -> str:
     """Show the rows whose labels may be wrong."""
-    note = f"<p>{len(suspects):,} of {len(data.row):,} rows, the most suspicious first (confident learning).</p>"
+    note = f"<p>{len(suspects):,} of {len(data.row):,} rows, the most suspicious first (confident learning). "
+    note += "They are worth a look, no more: a hard picture with the right label is among them as well.</p>"
     return note + figures(_figure(data, view, int(i)) for i in suspects[:N_SHOWN])
 
 

@@ -1,5 +1,6 @@
 """The picture of a training run: learning curves, and how predictions compare with the truth, on one page."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -19,6 +20,22 @@ MAX_NAMED_CLASSES = 20
 MAX_CLASSES = 200
 
 
+@dataclass(frozen=True)
+class Training:
+    """What there is to see of how heads were trained.
+
+    Attributes
+    ----------
+    learned : str
+        What the heads learn, and their loss is of: classes, labels, combinations of labels, or numbers.
+    curves : list of dict of str to list of float
+        Learning curves of every head.
+    """
+
+    learned: str
+    curves: list[Curves]
+
+
 def one_against_rest(y: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what ROC and calibration are drawn of: whether it is the class, and its probability, shape (n,) each.
 
@@ -31,14 +48,13 @@ def one_against_rest(y: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.
     return (y[:, None] == np.arange(values.shape[1])).ravel(), values.ravel()
 
 
-def draw_plots(task: Task, curves: list[Curves], y: np.ndarray, values: np.ndarray) -> Any:
+def draw_plots(task: Task, training: Training, y: np.ndarray, values: np.ndarray) -> Any:
     """Draw what there is to see of a task.
 
     Parameters
     ----------
     task : Task
-    curves : list of dict of str to list of float
-        Of every head.
+    training : Training
     y : ndarray
         The truth of the rows that validate.
     values : ndarray of shape (n_samples, n_outputs)
@@ -53,7 +69,7 @@ def draw_plots(task: Task, curves: list[Curves], y: np.ndarray, values: np.ndarr
     n_panels = 1 + (1 if is_numbers else 2 + has_confusion)
     figure, axes = plt.subplots(1, n_panels, figsize=(5 * n_panels, 4.5), layout="constrained", squeeze=False)
     panels = iter(axes[0])
-    draw_curves(next(panels), curves)
+    draw_curves(next(panels), training)
     if is_numbers:
         PredictionErrorDisplay.from_predictions(
             y.ravel(), values.ravel(), kind="actual_vs_predicted", ax=next(panels), scatter_kwargs={"s": 5}
@@ -72,15 +88,17 @@ def draw_plots(task: Task, curves: list[Curves], y: np.ndarray, values: np.ndarr
     return figure
 
 
-def draw_curves(panel: Any, curves: list[Curves]) -> None:
+def draw_curves(panel: Any, training: Training) -> None:
     """Draw the loss of every head after every epoch."""
-    for k, curve in enumerate(curves):
+    for k, curve in enumerate(training.curves):
         for name, colour in (("loss", "tab:blue"), ("val_loss", "tab:orange")):
             points = curve.get(name, [])  # A head without epochs has one loss, and none of validation.
             marker = "o" if len(points) == 1 else None
             epochs = range(1, len(points) + 1)
             panel.plot(epochs, points, color=colour, marker=marker, alpha=0.7, label=name if k == 0 else None)
-    panel.set(xlabel="epoch", ylabel="loss", yscale="log", title="Learning curves, one line a head")
+    panel.set(
+        xlabel="epoch", ylabel=f"loss of {training.learned}", yscale="log", title="Learning curves, one line a head"
+    )
     if panel.get_legend_handles_labels()[0]:
         panel.legend()
 

@@ -42,10 +42,15 @@ class Chosen:
         """Learning curves of the encoding that is taken."""
         return self.fitted[self.best].curves
 
+    @property
+    def learned(self) -> str:
+        """What the heads of the encoding that is taken learn, such as combinations of labels."""
+        return self.encodings[self.best].name
+
     def save(self, folder: Path) -> None:
         """Write the models of every fold, `fold_1` and so on, and which encoding they predict."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "encoding.json", json.dumps(self.encodings[self.best].name) + "\n")
+        write_text(folder / "encoding.json", json.dumps(self.learned) + "\n")
         for k, model in enumerate(self.fitted[self.best].models):
             model.save(folder / f"fold_{k + 1}")
 

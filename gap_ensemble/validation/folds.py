@@ -160,8 +160,8 @@ def warn_of_rare_strata(text: list[str], fold: np.ndarray, n_folds: int) -> None
     rare = [f"{name} ({n})" for name, n in sorted(counts.items()) if n < max(n_folds, 2)]
     if rare and len(rare) < len(counts):
         print(
-            f"WARNING: {len(rare):,} of {len(counts):,} targets stand in fewer validation rows than there are folds "
-            f"(train.folds: {n_folds}): {listed(rare)}; some fold validates none of them"
+            f"WARNING: too few rows for {len(rare):,} of {len(counts):,} targets: {listed(rare)}; with {n_folds} folds "
+            "(train.folds), some folds have none of them to validate"
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gap_ensemble.finetuning.tuning import tuned_weights
+from gap_ensemble.finetuning.entries import tuned_weights
 from gap_ensemble.networks.keras_applications import Application
 from gap_ensemble.networks.keras_network import read_fine_tuned_on
 from gap_ensemble.networks.network import open_network
@@ -46,7 +46,7 @@ KILL_AFTER = """
 import os, signal, sys
 from stages import finetune
 from gap_ensemble.messages.errors import run
-from gap_ensemble.finetuning.tuning import Checkpoints
+from gap_ensemble.finetuning.checkpoints import Checkpoints
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell in the background ignores it.
 add = Checkpoints.add

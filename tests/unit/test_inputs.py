@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from gap_ensemble.inputs import missing_inputs
+from gap_ensemble.inputs import missing_inputs, new_entries
 from gap_ensemble.params import Params, load_params
 from tools.workspace import ROOT
 
@@ -34,7 +34,9 @@ def write_lock(params: Params) -> None:
     """Write the dvc.lock of a run with these parameters."""
     stages: dict[str, Any] = {"link": {"params": {"params.yaml": {"data": params.data.model_dump()}}}}
     for name, entry in params.backbones.items():
-        stages[f"extract@{name}"] = {"params": {"../params.yaml": {f"backbones.{name}": entry.model_dump()}}}
+        stages[f"extract@{name}"] = {
+            "params": {"../params.yaml": {f"backbones.{name}": entry.model_dump(exclude_unset=True)}}
+        }
     with open("dvc.lock", "w", encoding="utf-8") as file:
         YAML().dump({"schema": "2.0", "stages": stages}, file)
 
@@ -95,3 +97,9 @@ def test_what_ran_before_need_not_be_there() -> None:
 def test_an_empty_lock_file() -> None:
     Path("dvc.lock").touch()
     assert len(missing_inputs(params_with())) == 1
+
+
+def test_only_what_has_not_run_with_its_values_is_new() -> None:
+    write_lock(params_with(A="imagenet", B="random"))
+    backbones = params_with(A="imagenet", B="imagenet", C="random").backbones
+    assert list(new_entries(backbones)) == ["B", "C"]

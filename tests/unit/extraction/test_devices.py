@@ -8,10 +8,9 @@ import pytest
 from gap_ensemble.extraction import devices
 from gap_ensemble.extraction.devices import cpu_device, find_device, gpu_device
 from gap_ensemble.messages.errors import UserError
+from gap_ensemble.networks.gpus import Gpu
 
-T4 = {"device_name": "Tesla T4", "compute_capability": (7, 5)}
-A100 = {"device_name": "NVIDIA A100", "compute_capability": (8, 0)}
-P100 = {"device_name": "Tesla P100", "compute_capability": (6, 0)}
+T4, A100, P100 = Gpu("Tesla T4", (7, 5)), Gpu("NVIDIA A100", (8, 0)), Gpu("Tesla P100", (6, 0))
 
 
 class Core:
@@ -66,10 +65,10 @@ def test_this_processor_computes_in_a_precision_or_refuses_it(precision: str) ->
             cpu_device(precision)
 
 
-@pytest.mark.parametrize(("details", "precision"), [(A100, "bfloat16"), (T4, "float16"), (P100, "float32")])
-def test_auto_on_gpus(details: dict[str, Any], precision: str) -> None:
-    device = gpu_device("auto", details)
-    assert (device.precision, device.warning, device.engine) == (precision, "", "tensorflow")
+@pytest.mark.parametrize(("gpu", "precision"), [(A100, "bfloat16"), (T4, "float16"), (P100, "float32")])
+def test_auto_on_gpus(gpu: Gpu, precision: str) -> None:
+    device = gpu_device("auto", gpu)
+    assert (device.precision, device.warning, device.engine) == (precision, "", "jax")
 
 
 def test_bfloat16_on_an_old_gpu_warns() -> None:
@@ -77,7 +76,7 @@ def test_bfloat16_on_an_old_gpu_warns() -> None:
 
 
 def test_the_line_names_device_precision_and_engine() -> None:
-    assert str(gpu_device("auto", T4, n_gpus=2)) == "Tesla T4 (the first of 2), float16, TensorFlow"
+    assert str(gpu_device("auto", T4, n_gpus=2)) == "Tesla T4 (the first of 2), float16, JAX"
     assert str(find_device("float32")).endswith("), float32, OpenVINO")
 
 
@@ -89,16 +88,25 @@ def test_identity_tells_precisions_and_devices_apart_but_not_cores(monkeypatch: 
     assert find_device("float32").identity() == one
 
 
-def test_a_build_for_gpus_that_finds_none_warns(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tensorflow as tf
-
-    monkeypatch.setattr(devices, "_version", lambda name: "" if name == "tensorflow-cpu" else "1")
-    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: True)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [])
-    assert "made for NVIDIA GPUs and finds none" in find_device("auto").warning
-    assert find_device("auto", "onnx").warning == ""
-    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: False)
-    assert find_device("auto").warning == ""
+@pytest.mark.parametrize(
+    ("gpus", "plugin", "message"),
+    [
+        ((T4,), "jax-cuda13-plugin 1", ""),
+        ((), "jax-cuda13-plugin 1", "made for NVIDIA GPUs, and the driver shows none"),
+        ((T4,), "", "this machine has a GPU (Tesla T4), for which the environment lacks JAX's plugin"),
+        ((), "", ""),
+    ],
+)
+def test_a_gpu_or_a_plugin_without_the_other_warns(
+    gpus: tuple[Gpu, ...], plugin: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "found_gpus", lambda: gpus)
+    monkeypatch.setattr(devices, "cuda_plugin", lambda: plugin)
+    device = find_device("auto")
+    assert (message in device.warning) if message else not device.warning
+    assert device.kind == ("gpu" if gpus and plugin else "cpu")
+    onnx = find_device("auto", "onnx")
+    assert (onnx.kind, onnx.warning) == ("cpu", "")
 
 
 def test_instructions_of_a_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gap_ensemble.finetuning.entries import tuned_weights
 from gap_ensemble.finetuning.held_out import split_pictures
-from gap_ensemble.finetuning.tuning import tuned_weights
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.keras_network import KerasNetwork, read_fine_tuned_on
 from gap_ensemble.networks.network import open_network

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gap_ensemble.finetuning import tuning
-from gap_ensemble.finetuning.tuning import block_starts, check_backbones, first_trained_layer, training_model
+from gap_ensemble.finetuning.entries import check_backbones
+from gap_ensemble.finetuning.layers import block_starts, first_trained_layer
+from gap_ensemble.finetuning.model import augmentation, training_model
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.keras_applications import Application
 from gap_ensemble.networks.network import open_network
@@ -113,10 +114,10 @@ def test_entries_that_can_not_take_the_file_are_named_before_it_is_trained() -> 
 
 def test_augmentation_changes_training_pictures_alone() -> None:
     pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
-    layers = tuning.augmentation(Augment())
+    layers = augmentation(Augment())
     assert np.array_equal(np.asarray(layers(pictures, training=False)), pictures)
     changed = np.asarray(layers(pictures, training=True))
     assert not np.array_equal(changed, pictures)
     assert 0 <= changed.min() <= changed.max() <= 255.01
-    none = tuning.augmentation(Augment(**NO_CHANGE))
+    none = augmentation(Augment(**NO_CHANGE))
     assert np.array_equal(np.asarray(none(pictures, training=True)), pictures)

@@ -40,5 +40,8 @@ def test_files_of_other_sources_are_not_opened() -> None:
     assert bad_entries({"A": Backbone(onnx="gone.onnx"), "B": Backbone(preset="dinov2_small")}) == []
 
 
-def test_a_single_entry_is_left_to_its_own_stage() -> None:
-    assert bad_entries({"Xcepton": Backbone(weights="random")}) == []
+def test_a_single_entry_is_checked_too() -> None:
+    (line,) = bad_entries({"Xcepton": Backbone(weights="random")})
+    assert (
+        "backbones.Xcepton: unknown network 'Xcepton'; accepted: any name in keras.applications (nearest: Xcep" in line
+    )

@@ -13,6 +13,7 @@ from gap_ensemble.competition.found import Competition, Kind, TaskDescription
 from gap_ensemble.heads.head import Curves
 from gap_ensemble.paths import TRAINING
 from gap_ensemble.reporting.live import log_training
+from gap_ensemble.reporting.plots import Training
 from gap_ensemble.storage.predictions import open_predictions, prediction_writer
 from gap_ensemble.tasks.evaluate import Evaluation
 from gap_ensemble.tasks.task import task_of
@@ -53,7 +54,7 @@ def test_every_listed_plot_is_written(
     task = task_of(Competition(TaskDescription(kind, ["0", "1", "2"], "", "accuracy"), None))
     live = Live(str(TRAINING), dvcyaml=None, save_dvc_exp=False, report=None)
     with open_predictions(Path("oof.h5")) as predictions:
-        log_training(live, task, curves, Evaluation(task, predictions, y))
+        log_training(live, task, Training("classes", curves), Evaluation(task, predictions, y))
     assert [name for name in listed_plots() if not Path(name).is_file()] == []
     residuals = list(csv.reader((TRAINING / "plots/residuals.csv").open()))
     assert len(residuals) == 1 + (3 * N if kind == "numbers" else 0)

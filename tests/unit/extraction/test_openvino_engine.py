@@ -1,11 +1,11 @@
-"""Both engines compute what Keras computes, and a row depends on its picture alone."""
+"""OpenVINO computes what Keras computes, and a row depends on its picture alone."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gap_ensemble.extraction.engines import OpenVinoEngine, TensorFlowEngine
+from gap_ensemble.extraction.openvino_engine import OpenVinoEngine
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import Backbone
@@ -66,51 +66,6 @@ def test_kinds_of_networks(name: str, size: int) -> None:
     expected = one.model.predict_on_batch(one.preprocess(pictures.astype(np.float32)))
     features = one_by_one(OpenVinoEngine(one, "float32", 1), pictures)
     assert np.abs(features - expected).max() < 1e-4 * np.abs(expected).max()
-
-
-@pytest.mark.parametrize(("precision", "error"), [("float32", 1e-5), ("bfloat16", 0.1), ("float16", 0.02)])
-def test_tensorflow_in_every_precision(
-    precision: str, error: float, pictures: np.ndarray, expected: np.ndarray
-) -> None:
-    """The path of GPUs: pixels as bytes, mixed precision, preprocessing in the graph. Here it runs on the processor."""
-    engine = TensorFlowEngine(network(), precision, batch_size=6)
-    features = engine(pictures)
-    assert features.dtype == np.float32
-    difference = np.abs(features - expected).max() / np.abs(expected).max()
-    assert difference < error
-    assert (difference > 1e-4) == (precision != "float32")  # Else it would be float32 under another name.
-    assert engine(pictures[::-1])[::-1].tobytes() == features.tobytes()
-
-
-class Full(TensorFlowEngine):
-    """A device with room for so many pictures."""
-
-    room = 5
-
-    def _compute(self, pictures: np.ndarray) -> np.ndarray:
-        if len(pictures) > self.room:
-            raise self.out_of_memory(None, None, "full")
-        return super()._compute(pictures)
-
-
-def test_a_batch_that_does_not_fit_is_halved(
-    pictures: np.ndarray, expected: np.ndarray, capsys: pytest.CaptureFixture[str]
-) -> None:
-    engine = Full(network(), "float32", batch_size=12)
-    for _ in range(2):
-        features = engine(np.concatenate([pictures, pictures]))
-        np.testing.assert_allclose(features[:6], expected, rtol=1e-4, atol=1e-5)
-    assert capsys.readouterr().out.splitlines() == [
-        f"WARNING: SmallConvNet: out of memory with {n} pictures at a time; going on with {n // 2} "
-        "(extract.batch_size says how many)"
-        for n in (12, 6)
-    ]
-
-
-def test_one_picture_that_does_not_fit_is_an_error(pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Full, "room", 0)
-    with pytest.raises(UserError, match="out of memory with one picture of 32 pixels"):
-        Full(network(), "float32", batch_size=2)(pictures[:2])
 
 
 def test_a_network_that_openvino_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,90 @@
+"""The engine of NVIDIA GPUs: Keras on JAX."""
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from gap_ensemble.extraction.cores import usable_cores
+from gap_ensemble.messages.errors import UserError
+
+# Pictures at a time, if `extract.batch_size` says nothing.
+BATCH_SIZE = 64
+# Keras's policy for each precision: variables and sums stay float32.
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+class JaxEngine:
+    """Keras on JAX, on a GPU.
+
+    The pictures travel to the device as bytes. Other batches are decoded and sent while one is computed.
+
+    Parameters
+    ----------
+    network : Network
+        What it computes.
+    precision : {"float32", "bfloat16", "float16"}
+        Of convolutions and products of matrices. float32 means all of its digits, not the TF32 of newer GPUs.
+    batch_size : int
+        Pictures at a time.
+    """
+
+    def __init__(self, network: Any, precision: str, batch_size: int):
+        import jax
+
+        from gap_ensemble.networks.keras_setup import dtype_policy, is_out_of_memory, keras
+
+        self.input_size, self.batch_size, self.title = network.input_size, batch_size, network.title
+        self.n_threads = usable_cores() + 2  # One batch is decoded on every core, one is sent, one is computed.
+        self.most = batch_size  # Pictures that fit into the device's memory at a time.
+        jax.config.update("jax_default_matmul_precision", "highest")
+        with dtype_policy(POLICIES[precision]):
+            _ = network.n_features  # Builds it.
+        variables = network.model.variables
+
+        def forward(weights: Any, pixels: Any) -> Any:
+            # As arguments: what is a part of the program would be computed with while it is compiled.
+            with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
+                return network.forward(pixels)
+
+        self.weights = [variable.value for variable in variables]
+        self.forward, self.put, self.is_out_of_memory = jax.jit(forward), jax.device_put, is_out_of_memory
+        self.lock = threading.Lock()  # A GPU holds the activations of one batch.
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """Turn a batch into features; one that does not fit into the memory is halved, and so are all after it.
+
+        Raises
+        ------
+        UserError
+            If not even one picture fits.
+        """
+        while True:
+            size = self.most
+            try:
+                parts = [self._compute(pictures[i : i + size]) for i in range(0, len(pictures), size)]
+                return np.concatenate(parts)
+            except Exception as error:  # JAX raises a type of its own for all that a device does not do.
+                if not self.is_out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise UserError(
+                        f"{self.title}: out of memory with one picture of {self.input_size} pixels; free the "
+                        "device, or set a smaller input_size"
+                    ) from None
+                self._halve(size)
+
+    def _halve(self, size: int) -> None:
+        with self.lock:
+            if self.most < size:  # Another thread was here before.
+                return
+            self.most = size // 2
+            print(
+                f"WARNING: {self.title}: out of memory with {size} pictures at a time; going on with {self.most} "
+                "(extract.batch_size says how many)"
+            )
+
+    def _compute(self, pictures: np.ndarray) -> np.ndarray:
+        sent = self.put(pictures)
+        with self.lock:
+            return np.asarray(self.forward(self.weights, sent), np.float32)

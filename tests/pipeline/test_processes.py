@@ -1,0 +1,87 @@
+"""What holds in a process of its own, which starts with other settings of Keras or on other cores."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gap_ensemble.extraction.cores import usable_cores
+from gap_ensemble.extraction.devices import find_device
+from gap_ensemble.extraction.picture_features import ExtractJob
+from gap_ensemble.extraction.reading import Picture
+from gap_ensemble.images.decoding import check_picture
+from gap_ensemble.params import Backbone
+from tools.workspace import ROOT
+
+N_PICTURES = 50
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"floatx": "float16", "backend": "torch", "image_data_format": "channels_first", "epsilon": 0.1},
+        {"floatx": "bfloat16", "backend": "theano", "image_data_format": "channels_last", "epsilon": 1},
+    ],
+)
+def test_a_users_keras_json_and_variables_change_nothing(tmp_path: Path, settings: dict[str, Any]) -> None:
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras/keras.json").write_text(json.dumps(settings))
+    code = """
+from gap_ensemble.networks.keras_setup import keras, weights_folder
+print(keras.config.backend(), keras.config.floatx(), keras.config.image_data_format(), keras.config.epsilon())
+print(weights_folder())
+"""
+    environment = {**os.environ, "HOME": str(tmp_path), "KERAS_BACKEND": "jax", "TF_USE_LEGACY_KERAS": "1"}
+    environment.pop("KERAS_HOME", None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split("\n")[:2] == ["tensorflow float32 channels_last 1e-07", str(tmp_path / ".keras/models")], (
+        done.stderr
+    )
+    assert json.loads((tmp_path / ".keras/keras.json").read_text()) == settings
+
+
+ON_ONE_CORE = """
+import os, pickle, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
+from pathlib import Path
+job, pictures = pickle.load(open(sys.argv[2], "rb"))
+from gap_ensemble.extraction.cores import usable_cores
+from gap_ensemble.extraction.picture_features import extract_features
+print(usable_cores(), flush=True)
+rows = extract_features(job, pictures, Path(sys.argv[3]))
+sys.stdout.buffer.write(rows.read(0, rows.n_rows).tobytes().hex().encode())
+"""
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
+def test_one_and_two_cores_give_the_same_bytes(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    pictures = []
+    for number in range(N_PICTURES):
+        path = tmp_path / f"raw/{number}.png"
+        pixels = np.random.default_rng(number).integers(256, size=(20, 20, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(path)
+        pictures.append(Picture(path.name, check_picture(path).md5))
+    entry = Backbone(weights="random", backbone="SmallConvNet", input_size=16)
+    job = ExtractJob("Small", entry, tmp_path / "raw", find_device("float32"))
+    (tmp_path / "job").write_bytes(pickle.dumps((job, pictures)))
+    results = [
+        subprocess.run(
+            [sys.executable, "-c", ON_ONE_CORE, str(n_cores), tmp_path / "job", tmp_path / f"store{n_cores}"],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=True,
+        ).stdout.splitlines()
+        for n_cores in (1, 2)
+    ]
+    assert [result[0] for result in results] == ["1", "2"]
+    assert results[0][-1] == results[1][-1]
+    assert len(results[0][-1]) == 2 * 4 * 128 * N_PICTURES
