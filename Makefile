@@ -23,7 +23,7 @@ test: setup
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile --cov --cov-report term:skip-covered $(PYTEST_ARGS)
 
 unit: setup
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile tests/unit $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal tests/unit $(PYTEST_ARGS)
 
 long: setup
 	$(VENV)/bin/python -m pytest -m long $(PYTEST_ARGS)

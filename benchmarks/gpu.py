@@ -4,14 +4,18 @@
 
 First the networks alone, on pictures that are decoded already: pictures a second in every precision, by the number of
 pictures at a time, and the share of the rate at which JAX multiplies large matrices in that precision. Then the whole
-path, from JPEG files to rows in the store, twice, each time with an empty store: pictures a second, and whether the
-bytes are equal. The files are copies of those in the folder, with other bytes at their end, so that each counts as a
-picture of its own. The networks are untrained, which takes as long as trained.
+path, from JPEG files to rows in the store, twice, each time in a process of its own and with an empty store: start-up
+(to the first result), pictures a second after it, and whether the bytes are equal. The files are copies of those in the
+folder, with other bytes at their end, so that each counts as a picture of its own. The networks are untrained, which
+takes as long as trained.
 """
 
 import argparse
 import hashlib
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,13 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cluster import digest_of
+from benchmarks.cluster import Timed, digest_of
 from benchmarks.extract import NETWORKS, forward_gflop
 from gap_ensemble.extraction.cores import usable_cores
 from gap_ensemble.extraction.devices import OPENVINO_NAMES, find_device
 from gap_ensemble.extraction.jax_engine import JaxEngine
 from gap_ensemble.extraction.picture_features import ExtractJob, extract_features
 from gap_ensemble.extraction.reading import Picture
+from gap_ensemble.extraction.workers import Threads
 from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import Backbone
@@ -44,13 +49,20 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement; default: %(default)s")
+    parser.add_argument("--skip", choices=["alone", "path"], help="leave one of the two tables out")
+    parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.store:
+        print(json.dumps(extract(options)))
+        return
     device = find_device("auto")
     if device.kind != "gpu":
         raise UserError(f"benchmarks.gpu: needs an NVIDIA GPU; found {device.name} {device.warning}")
     print(f"{device}; {usable_cores()} cores\n", flush=True)
-    networks_alone(options)
-    whole_path(options)
+    if options.skip != "alone":
+        networks_alone(options)
+    if options.skip != "path":
+        whole_path(options)
 
 
 def networks_alone(options: argparse.Namespace) -> None:
@@ -110,30 +122,45 @@ def whole_path(options: argparse.Namespace) -> None:
     originals = [path.read_bytes() for path in sorted(options.raw.rglob("*.jpg"))]
     if not originals:
         raise UserError(f"{options.raw}: has no JPEG files")
-    print("| network | precision | pictures | pictures/s, twice | SHA-256 of the features, twice |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| network | precision | pictures | start-up, s | pictures/s | SHA-256 of the features |")
+    print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder, "raw")
         raw.mkdir()
-        pictures = []
         for number in range(options.pictures):
             content = originals[number % len(originals)] + b"\0" * (number // len(originals))
             (raw / f"{number:06d}.jpg").write_bytes(content)
-            pictures.append(Picture(f"{number:06d}.jpg", hashlib.md5(content).hexdigest()))
-        device = find_device("auto")
         for name in options.networks:
-            rates, digests = [], []
             for store in ("one", "two"):
-                begin = time.perf_counter()
-                with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
-                    rows = extract_features(ExtractJob(name, ENTRY, raw, device), pictures, Path(folder, name, store))
-                rates.append(len(pictures) / (time.perf_counter() - begin))
-                digests.append(digest_of(rows))
-            print(
-                f"| {name} | {device.precision} | {len(pictures):,} | {rates[0]:,.0f}, {rates[1]:,.0f} | "
-                f"{digests[0]}, {digests[1]} |",
-                flush=True,
-            )
+                command = [sys.executable, *sys.orig_argv[1:], "--raw", str(raw), "--networks", name]
+                command += ["--store", str(Path(folder, name, store))]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    raise UserError(f"{name}: failed: {' '.join(done.stderr.split())[-500:]}")
+                result = json.loads(done.stdout.splitlines()[-1])
+                print(
+                    f"| {name} | {result['precision']} | {options.pictures:,} | {result['start-up']:.0f} | "
+                    f"{result['rate']:,.0f} | {result['digest']} |",
+                    flush=True,
+                )
+
+
+def extract(options: argparse.Namespace) -> dict[str, Any]:
+    """Extract the features of all pictures by one network, and return what was measured."""
+    files = sorted(options.raw.iterdir())
+    pictures = [Picture(path.name, hashlib.md5(path.read_bytes()).hexdigest()) for path in files]
+    begin, pool = time.perf_counter(), Timed(Threads())
+    device = find_device("auto")
+    job = ExtractJob(options.networks[0], ENTRY, options.raw, device)
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
+        rows = extract_features(job, pictures, options.store, pool)
+    (first_time, n_first, _), (last_time, n_last, _) = pool.results[0], pool.results[-1]
+    return {
+        "precision": device.precision,
+        "start-up": first_time - begin,
+        "rate": (n_last - n_first) / (last_time - first_time),
+        "digest": digest_of(rows),
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The engine of NVIDIA GPUs: Keras on JAX."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixe
 class JaxEngine:
     """Keras on JAX, on a GPU.
 
-    The pictures travel to the device as bytes. Other batches are decoded and sent while one is computed.
+    The pictures travel to the device as bytes. Other batches are decoded while one is sent and computed.
 
     Parameters
     ----------
@@ -35,9 +36,12 @@ class JaxEngine:
         from gap_ensemble.networks.keras_setup import dtype_policy, is_out_of_memory, keras
 
         self.input_size, self.batch_size, self.title = network.input_size, batch_size, network.title
-        self.n_threads = usable_cores() + 2  # One batch is decoded on every core, one is sent, one is computed.
+        self.n_threads = usable_cores() + 2  # One batch is decoded on every core, one is computed, one waits.
         self.most = batch_size  # Pictures that fit into the device's memory at a time.
         jax.config.update("jax_default_matmul_precision", "highest")
+        if not jax.config.jax_compilation_cache_dir:
+            # A program that was compiled once is taken again: faster, and kernels that were chosen stay.
+            jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache/gap-ensemble/jax"))
         with dtype_policy(POLICIES[precision]):
             _ = network.n_features  # Builds it.
         variables = network.model.variables
@@ -48,8 +52,11 @@ class JaxEngine:
                 return network.forward(pixels)
 
         self.weights = [variable.value for variable in variables]
-        self.forward, self.put, self.is_out_of_memory = jax.jit(forward), jax.device_put, is_out_of_memory
-        self.lock = threading.Lock()  # A GPU holds the activations of one batch.
+        self.forward, self.is_out_of_memory = jax.jit(forward), is_out_of_memory
+        # A GPU holds the activations of one batch. While XLA compiles, it measures kernels, and whatever another thread
+        # does on the GPU meanwhile makes each measurement wait until it times out.
+        self.lock = threading.Lock()
+        self(np.zeros((batch_size, self.input_size, self.input_size, 3), np.uint8))  # Compiles it.
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """Turn a batch into features; one that does not fit into the memory is halved, and so are all after it.
@@ -85,6 +92,5 @@ class JaxEngine:
             )
 
     def _compute(self, pictures: np.ndarray) -> np.ndarray:
-        sent = self.put(pictures)
         with self.lock:
-            return np.asarray(self.forward(self.weights, sent), np.float32)
+            return np.asarray(self.forward(self.weights, pictures), np.float32)

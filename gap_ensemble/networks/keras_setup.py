@@ -20,7 +20,7 @@ from pathlib import Path
 from gap_ensemble.networks.gpus import computes_on_gpus
 
 BACKEND = "jax" if computes_on_gpus() else "tensorflow"
-# Operations that give the same bytes in every run, and no choice of kernels by measuring them.
+# Operations that give the same bytes in every run, and as few kernels as possible chosen by measuring them.
 XLA_FLAGS = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
 
 # Each of these changes what Keras computes, or how long it trains.
@@ -77,6 +77,9 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 with held_back(), _without_settings_of_the_user():
     import keras
+
+    if BACKEND == "jax":
+        _ = keras.src.utils.module_utils.tensorflow.available  # Keras imports it later, to seed it; its messages, now.
 
 # Somebody may have imported Keras before.
 keras.config.set_floatx("float32")

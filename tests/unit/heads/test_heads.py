@@ -176,7 +176,7 @@ def test_the_curves_are_log_loss_and_accuracy_of_the_validation_rows() -> None:
 def test_labels_that_exclude_nothing_are_learnt_each_for_itself(head: str) -> None:
     features, label = made_features(400, 4)
     y = np.stack([label >= 2, label % 2], axis=1).astype(np.int32)
-    predictions = fit_one(head, Train(l2=0.01), features, y, outputs=Outputs("labels", 2)).predict(features)
+    predictions = fit_one(head, Train(l2=0.01, epochs=40), features, y, outputs=Outputs("labels", 2)).predict(features)
     assert predictions.shape == (400, 2)
     assert ((predictions > 0.5) == y).mean() > 0.9
 
@@ -185,7 +185,7 @@ def test_labels_that_exclude_nothing_are_learnt_each_for_itself(head: str) -> No
 def test_numbers_are_predicted_on_their_own_scale(head: str) -> None:
     features, label = made_features(400, 4)
     y = np.stack([1e4 + 100.0 * label, -0.01 * label], axis=1)
-    error = fit_one(head, Train(l2=0.01), features, y, outputs=Outputs("numbers", 2)).predict(features) - y
+    error = fit_one(head, Train(l2=0.01, epochs=40), features, y, outputs=Outputs("numbers", 2)).predict(features) - y
     assert (error.std(axis=0) < 0.5 * y.std(axis=0)).all()
     assert (np.abs(error.mean(axis=0)) < 0.1 * y.std(axis=0)).all()
 
@@ -219,7 +219,7 @@ def test_balanced_class_weights_raise_the_rare_class(head: str) -> None:
     features[:, 0] += label
     mean_proba = []
     for class_weight in (None, "balanced"):
-        options = Train(class_weight=class_weight, l2=0.01)
+        options = Train(class_weight=class_weight, l2=0.01, epochs=40)
         mean_proba.append(fit_one(head, options, features, label).predict(features)[:, 1].mean())
     assert mean_proba[0] < 0.25
     assert mean_proba[1] > mean_proba[0] + 0.1
