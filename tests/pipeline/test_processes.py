@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from PIL import Image
 from gap_ensemble.extraction.cores import usable_cores
 from gap_ensemble.extraction.devices import find_device
 from gap_ensemble.extraction.picture_features import ExtractJob
-from gap_ensemble.extraction.reading import Picture
+from gap_ensemble.extraction.reading import Picture, Readers, read_batch
 from gap_ensemble.images.decoding import check_picture
+from gap_ensemble.messages.errors import UserError
 from gap_ensemble.params import Backbone
 from tools.workspace import ROOT
 
@@ -85,3 +87,51 @@ def test_one_and_two_cores_give_the_same_bytes(tmp_path: Path) -> None:
     assert [result[0] for result in results] == ["1", "2"]
     assert results[0][-1] == results[1][-1]
     assert len(results[0][-1]) == 2 * 4 * 128 * N_PICTURES
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> list[Picture]:
+    pictures = []
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(256, size=(20, 20, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        pictures.append(Picture(f"{number}.png", check_picture(tmp_path / f"{number}.png").md5))
+    return pictures
+
+
+def test_processes_read_what_this_one_reads_and_name_what_they_can_not(tmp_path: Path, drawn: list[Picture]) -> None:
+    readers = Readers()
+    assert np.array_equal(readers(tmp_path, drawn, 8, None), read_batch(tmp_path, drawn, 8, None))
+    with pytest.raises(UserError, match=r"2\.png: is not the picture that stage link has checked"):
+        readers(tmp_path, [*drawn[:2], drawn[2]._replace(md5="0" * 32)], 8, None)
+    readers.close()
+
+
+KILLED = """
+import os, pickle, signal, sys
+from pathlib import Path
+from gap_ensemble.extraction.reading import Readers
+
+if __name__ == "__main__":
+    readers = Readers()
+    readers(*pickle.load(open(sys.argv[1], "rb")))
+    print(*readers.pool._processes, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_no_reading_process_outlives_a_kill(tmp_path: Path, drawn: list[Picture]) -> None:
+    (tmp_path / "job").write_bytes(pickle.dumps((tmp_path, drawn, 8, None)))
+    (tmp_path / "killed.py").write_text(KILLED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, tmp_path / "killed.py", tmp_path / "job"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    processes = done.stdout.split()
+    assert processes, done.stderr
+    for _ in range(100):
+        left = [pid for pid in processes if Path(f"/proc/{pid}").exists()]
+        if not left:
+            break
+        time.sleep(0.1)
+    assert left == []
