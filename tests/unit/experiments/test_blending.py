@@ -115,10 +115,13 @@ def test_a_better_blend_is_written_with_its_scores(experiments: Path, capsys: py
 def test_a_blend_that_does_not_pay_says_so(experiments: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_experiment(experiments / "good", probabilities(0.95))
     write_experiment(experiments / "bad", probabilities(0.4))
-    blend_experiments(["good", "bad"], "fitted", Path("submissions/blend.csv"))
-    out = capsys.readouterr().out
-    assert "WARNING: the blend is a copy of good, whose weight is 1.000" in out
-    assert "WARNING: the blend is no better than its best part out of fold" in out
+    for how, doubt in (
+        ("fitted", "the blend is a copy of good, whose weight is 1.000"),
+        ("mean", "the blend is no better than its best part out of fold: "),
+    ):
+        blend_experiments(["good", "bad"], how, Path("submissions/blend.csv"))
+        (warning,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("WARNING"))
+        assert warning.startswith(f"WARNING: {doubt}")
 
 
 def test_other_classes_are_refused(experiments: Path) -> None:
