@@ -5,8 +5,8 @@
 
 Reads `features/ensemble.h5`, `features/groups.csv`, the targets and the folds of each repository as stage train does,
 and trains every row of the table on the same folds; `only NAME` is the default head on one backbone. Prints a line
-each: the log loss (mean squared error of numbers) with its standard deviation over folds, the task's metric on what
-would be submitted, cross-fitted, and seconds.
+each: the log loss (mean squared error of numbers), the task's metric on what would be submitted, cross-fitted, both
+with their standard deviation over folds, and seconds.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("repositories", nargs="+", type=Path)
     parser.add_argument("--only", nargs="+", help="rows of the table; default: all")
     arguments = parser.parse_args()
-    print("| competition | rows × features | outputs | head | loss ± std over folds | metric | seconds |")
+    print("| competition | rows × features | outputs | head | loss ± std | metric ± std | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     home = Path.cwd()
     for repository in arguments.repositories:
@@ -119,12 +119,14 @@ def line(competition: str, name: str, case: Case) -> str:
     submitted = cross_fitted(
         case.task.decision(load_params().predict), case.y[scored], values[scored], data.fold[scored]
     )
-    score = case.task.metric.score(case.y[scored], submitted)
+    metric, of_row = case.task.metric, data.fold[scored]
+    score = metric.score(case.y[scored], submitted)
+    spread = np.std([metric.score(case.y[scored][of_row == k], submitted[of_row == k]) for k in range(data.n_folds)])
     shape = f"{len(data.y):,} × {data.features.shape[1]:,}"
     total = loss(data.y[scored], predictions[scored])
     return (
         f"| {competition} | {shape} | {data.outputs.n} {data.outputs.kind} | {name} | {total:.4f} ± "
-        f"{np.std(of_folds):.4f} | {case.task.metric.name} {score:.4f} | {seconds:.0f} |"
+        f"{np.std(of_folds):.4f} | {metric.name} {score:.4f} ± {spread:.4f} | {seconds:.0f} |"
     )
 
 

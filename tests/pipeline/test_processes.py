@@ -125,7 +125,7 @@ def test_no_reading_process_outlives_a_kill(tmp_path: Path, drawn: list[Picture]
     (tmp_path / "job").write_bytes(pickle.dumps((tmp_path, drawn, 8, None)))
     (tmp_path / "killed.py").write_text(KILLED)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, tmp_path / "killed.py", tmp_path / "job"]
+    command = [sys.executable, str(tmp_path / "killed.py"), str(tmp_path / "job")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     processes = done.stdout.split()
     assert processes, done.stderr
