@@ -6,8 +6,10 @@ first.
 
 What makes it as good as the best logistic regression (measured in docs/heads.md):
 
-- Gradient descent with momentum, at the largest rate that is stable on these features, falling to zero along a cosine.
-  Adam, which moves every weight equally far, ends far from the optimum: 1,280 weights of the same size are noise.
+- Gradient descent with momentum, its rate falling to zero along a cosine. Gradients are divided by the curvature of the
+  loss (`curvature.py`), so that directions in which features differ little are learnt in time, too. With many classes
+  they are not, and the rate is the largest that is stable. Adam, which moves every weight equally far, ends far from
+  the optimum: 1,280 weights of the same size are noise.
 - About `N_STEPS` steps, whatever the number of rows.
 - The strength of the penalty is chosen among `STRENGTHS` by rows that train neither the head nor validate it.
 
@@ -53,6 +55,11 @@ MAX_TRIAL_WEIGHTS = 400_000
 MOMENTUM = 0.9
 # Steps with Nesterov's momentum are stable up to (2 + 2 * MOMENTUM) / (1 + 2 * MOMENTUM) = 1.36 over the curvature.
 MAX_STEP = 1.2
+# Where gradients are divided by the curvature: the share of the largest stable rate that is taken, since the noise of
+# batches and of dropout is divided, too; rows by which the rate is found; the least that is added to the moments.
+SHARE_OF_RATE = 0.05
+MAX_CURVATURE_ROWS = 4096
+LEAST_ADDED = 0.01
 # The second derivative of a row's loss by its logit is at most the inverse of this.
 FLATNESS = {"sigmoid": 4.0, "softmax": 2.0, "squared": 0.5}
 
@@ -281,10 +288,10 @@ class Stack:
         else:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
         # JAX compiles or is slow; for TensorFlow, compiling such small steps takes longer than it saves.
-        self.model.compile(self._optimizer(), loss, weighted_metrics=[], jit_compile=BACKEND == "jax")
+        self.model.compile(self._optimizer(l2), loss, weighted_metrics=[], jit_compile=BACKEND == "jax")
 
-    def _optimizer(self) -> Any:
-        """Return the optimizer of Keras, with the rate of the options or an automatic one that falls to zero."""
+    def _optimizer(self, l2: np.ndarray) -> Any:
+        """Return the optimizer, its rate that of the options or one that falls to zero along a cosine."""
         from gap_ensemble.networks.keras_setup import keras
 
         options = self.data.options
@@ -295,12 +302,39 @@ class Stack:
         rate = float(optimizer.learning_rate)
         if name == "sgd" and not options.hidden:
             rate = stable_rate(self.data)
+            # Without a penalty that was chosen, what is learnt along all directions alike overfits.
+            if options.optimizer is None and options.learning_rate is None and _tries_strengths(self.data):
+                optimizer, rate = self._divided_by_curvature(l2)
         if options.learning_rate is None:
             n_batches = math.ceil(self.data.rows.n_rows / options.batch_size)
             optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(rate, self.epochs * n_batches)
         else:
             optimizer.learning_rate = options.learning_rate
         return optimizer
+
+    def _divided_by_curvature(self, l2: np.ndarray) -> tuple[Any, float]:
+        """Return gradient descent that is divided by the curvature, and its rate."""
+        from gap_ensemble.heads.curvature import Curvature, DividedByCurvature
+
+        rows, outputs, options = self.data.rows, self.data.outputs, self.data.options
+        features, numbers = (array[:MAX_CURVATURE_ROWS] for array in next(rows.blocks()))
+        kind = "squared" if outputs.kind == "numbers" else "softmax" if outputs.n_logits > 1 else "sigmoid"
+        flatness = FLATNESS["sigmoid" if outputs.kind == "labels" else kind]
+        # Dropout adds to the second moments, and so does the penalty, whose second derivative is twice its factor.
+        added = np.maximum(options.dropout / (1 - options.dropout) + 2 * flatness * l2, LEAST_ADDED)
+        curvature = Curvature(features)
+        weight = np.ones((len(numbers), 1), np.float32)
+        if outputs.kind == "classes":
+            of_class = class_weights(self.data.y[rows.chosen], outputs.n, options.class_weight)
+            weight = of_class[self.data.y[numbers], None]
+        vector, largest = np.ones((rows.n_features, 1)) / np.sqrt(rows.n_features), 1.0
+        for _ in range(20):  # Of what the sample of the curvature has missed, by power iteration.
+            moments = features.T @ (weight * (features @ vector)) / len(features) + added.min() * vector
+            vector = curvature.divided(moments, float(added.min()))
+            largest = max(float(np.linalg.norm(vector)), 1e-30)
+            vector /= largest
+        optimizer = DividedByCurvature(curvature, np.repeat(added, outputs.n_logits), momentum=MOMENTUM)
+        return optimizer, SHARE_OF_RATE * flatness / max(largest, 1.0)
 
     def fit(self, on_progress: OnProgress) -> list[Fitted]:
         """Train, and return what there is of every head."""
