@@ -91,7 +91,7 @@ def plain_script(repository: Path) -> None:
             [
                 keras.Input(x_train.shape[1:]),
                 keras.layers.Dropout(options["dropout"]),
-                keras.layers.Dense(1, "sigmoid", kernel_regularizer=keras.regularizers.L2(options["l2"])),
+                keras.layers.Dense(1, "sigmoid", kernel_regularizer=keras.regularizers.L2(options["l2"] or 0.0)),
             ]
         )
         model.compile(options["optimizer"], "binary_crossentropy", metrics=["accuracy"])
@@ -99,7 +99,7 @@ def plain_script(repository: Path) -> None:
             (x_train[train] - mean) / std,
             y_train[train],
             batch_size=options["batch_size"],
-            epochs=options["epochs"],
+            epochs=options["epochs"] or 5,
             validation_data=((x_train[val] - mean) / std, y_train[val]),
             verbose=0,
         )

@@ -47,10 +47,10 @@ class Curvature:
         moments = self.moments[:, None]
         return (moments / (added * (moments + added))).astype(np.float32)
 
-    def divided(self, gradient: np.ndarray, added: float) -> np.ndarray:
+    def divided(self, gradient: np.ndarray, added: np.float32) -> np.ndarray:
         """Return a gradient (n_features, n), divided by the second moments plus `added` in all directions."""
-        along = self.directions @ gradient
-        return gradient / added - self.directions.T @ (self.factors(np.array([added])) * along)
+        along = self.factors(np.array([added])) * (self.directions @ gradient)
+        return gradient / added - self.directions.T @ along
 
 
 class DividedByCurvature(keras.optimizers.SGD):  # type: ignore[misc]

@@ -301,10 +301,11 @@ class Stack:
             optimizer = keras.optimizers.SGD(momentum=MOMENTUM, nesterov=True)
         rate = float(optimizer.learning_rate)
         if name == "sgd" and not options.hidden:
-            rate = stable_rate(self.data)
             # Without a penalty that was chosen, what is learnt along all directions alike overfits.
             if options.optimizer is None and options.learning_rate is None and _tries_strengths(self.data):
                 optimizer, rate = self._divided_by_curvature(l2)
+            else:
+                rate = stable_rate(self.data)
         if options.learning_rate is None:
             n_batches = math.ceil(self.data.rows.n_rows / options.batch_size)
             optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(rate, self.epochs * n_batches)
@@ -322,17 +323,17 @@ class Stack:
         flatness = FLATNESS["sigmoid" if outputs.kind == "labels" else kind]
         # Dropout adds to the second moments, and so does the penalty, whose second derivative is twice its factor.
         added = np.maximum(options.dropout / (1 - options.dropout) + 2 * flatness * l2, LEAST_ADDED)
-        curvature = Curvature(features)
+        curvature, least = Curvature(features), np.float32(added.min())
         weight = np.ones((len(numbers), 1), np.float32)
         if outputs.kind == "classes":
             of_class = class_weights(self.data.y[rows.chosen], outputs.n, options.class_weight)
             weight = of_class[self.data.y[numbers], None]
-        vector, largest = np.ones((rows.n_features, 1)) / np.sqrt(rows.n_features), 1.0
+        vector, largest = np.full((rows.n_features, 1), rows.n_features**-0.5, np.float32), 1.0
         for _ in range(20):  # Of what the sample of the curvature has missed, by power iteration.
-            moments = features.T @ (weight * (features @ vector)) / len(features) + added.min() * vector
-            vector = curvature.divided(moments, float(added.min()))
+            moments = features.T @ (weight * (features @ vector)) / len(features) + least * vector
+            vector = curvature.divided(moments, least)
             largest = max(float(np.linalg.norm(vector)), 1e-30)
-            vector /= largest
+            vector /= np.float32(largest)
         optimizer = DividedByCurvature(curvature, np.repeat(added, outputs.n_logits), momentum=MOMENTUM)
         return optimizer, SHARE_OF_RATE * flatness / max(largest, 1.0)
 
@@ -462,14 +463,14 @@ def stable_rate(data: TrainingData) -> float:
     if outputs.kind == "classes":
         of_class = class_weights(data.y[rows.chosen], outputs.n, data.options.class_weight)
         row_weight = of_class[data.y[numbers[:4096]], None]
-    vector = np.ones((rows.n_features, 1)) / np.sqrt(rows.n_features)
+    vector = np.full((rows.n_features, 1), rows.n_features**-0.5, np.float32)
     largest = 0.0
     for _ in range(20):
         vector = features.T @ (row_weight * (features @ vector)) / len(features)
         largest = float(np.linalg.norm(vector))
         if largest == 0:
             break
-        vector /= largest
+        vector /= np.float32(largest)
     # Dropout adds to the second moments, as the intercept does.
     kind = "squared" if outputs.kind == "numbers" else "softmax" if outputs.n_logits > 1 else "sigmoid"
     flatness = FLATNESS["sigmoid" if outputs.kind == "labels" else kind]
