@@ -11,8 +11,8 @@
 | a preset of KerasHub | `presets.py` | a folder, or a name where there is a connection |
 | an ONNX file | `onnx_file.py` | in the file |
 
-There are two kinds of network for an engine. A `KerasNetwork` (`keras_network.py`) computes inside a TensorFlow graph.
-An `OnnxNetwork` gives a model of OpenVINO. Both take pixels (uint8) and give features (float32): preprocessing and
+There are two kinds of network for an engine. A `KerasNetwork` (`keras_network.py`) computes with Keras: OpenVINO
+gets it as a graph of TensorFlow, JAX compiles it. An `OnnxNetwork` gives a model of OpenVINO. Both take pixels (uint8) and give features (float32): preprocessing and
 pooling are a part of the network.
 """
 
