@@ -6,10 +6,8 @@ A picture goes by its content. However it is named, whatever its label, in which
 computes it once.
 """
 
-import ast
 import hashlib
 import inspect
-import textwrap
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +26,7 @@ from gap_ensemble.images import decoding
 from gap_ensemble.images.grey import Scale
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.messages.progress import Progress
-from gap_ensemble.networks.network import Network, open_network
+from gap_ensemble.networks.network import Network, code_of, open_network
 from gap_ensemble.params import Backbone
 from gap_ensemble.storage.store import Damaged, NetworkStore, StoredRows, open_store
 
@@ -229,12 +227,3 @@ def fingerprint(network: Network, job: ExtractJob) -> str:
     batch = job.batch_size if job.device.kind == "gpu" else 1
     values = [network.fingerprint(), job.device.identity(), batch, job.flip, repr(job.grey_scale), code]
     return hashlib.sha256(repr(values).encode()).hexdigest()
-
-
-def code_of(source: str) -> str:
-    """Return what Python reads of a source: a better comment or docstring computes no picture again."""
-    tree = ast.parse(textwrap.dedent(source))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)

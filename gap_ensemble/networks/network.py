@@ -12,14 +12,16 @@
 | an ONNX file | `onnx_file.py` | in the file |
 
 There are two kinds of network for an engine. A `KerasNetwork` (`keras_network.py`) computes with Keras: OpenVINO
-gets it as a graph of TensorFlow, JAX compiles it. An `OnnxNetwork` gives a model of OpenVINO. Both take pixels (uint8) and give features (float32): preprocessing and
-pooling are a part of the network.
+gets it as a graph of TensorFlow, JAX compiles it. An `OnnxNetwork` gives a model of OpenVINO. Both take pixels (uint8)
+and give features (float32): preprocessing and pooling are a part of the network.
 """
 
+import ast
 import hashlib
 import importlib.metadata
 import inspect
 import sys
+import textwrap
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Literal
@@ -89,7 +91,7 @@ class Network(ABC):
         """
         modules = {cls.__module__ for cls in type(self).__mro__ if cls.__module__.startswith("gap_ensemble.")}
         modules |= self.modules
-        code = [inspect.getsource(sys.modules[name]) for name in sorted(modules)]
+        code = [code_of(inspect.getsource(sys.modules[name])) for name in sorted(modules)]
         versions = {name: _version(name) for name in self.libraries}
         return hashlib.sha256(repr([self._identity(), versions, code]).encode()).hexdigest()
 
@@ -133,6 +135,15 @@ def digest_of(path: Path) -> Any:
         return [(file.relative_to(path).as_posix(), digest_of(file)) for file in files]
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def code_of(source: str) -> str:
+    """Return what Python reads of a source: a better comment or docstring computes no picture again."""
+    tree = ast.parse(textwrap.dedent(source))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def _version(name: str) -> str:

@@ -13,12 +13,12 @@ from PIL import Image
 
 from gap_ensemble.extraction import picture_features
 from gap_ensemble.extraction.devices import Device, find_device
-from gap_ensemble.extraction.picture_features import ExtractJob, code_of, extract_features, fingerprint
+from gap_ensemble.extraction.picture_features import ExtractJob, extract_features, fingerprint
 from gap_ensemble.extraction.reading import Picture
 from gap_ensemble.images.decoding import check_picture
 from gap_ensemble.images.grey import Scale
 from gap_ensemble.messages.errors import UserError
-from gap_ensemble.networks.network import open_network
+from gap_ensemble.networks.network import code_of, open_network
 from gap_ensemble.params import Backbone
 from gap_ensemble.storage.store import NetworkStore
 

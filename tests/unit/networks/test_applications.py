@@ -1,5 +1,6 @@
 """Networks by their names: sizes, arguments, weights files, and that both ways of building EfficientNet are one."""
 
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,16 @@ def test_the_fingerprint_follows_bytes_and_values_not_names(tmp_path: Path) -> N
         network(weights=str(tmp_path / "a.weights.h5"), pooling="max", **SMALL),
     ]
     assert len({first, *(other.fingerprint() for other in others)}) == 4
+
+
+@pytest.mark.parametrize(("line", "changes"), [("# A better comment.", False), ("A_CONSTANT = 1", True)])
+def test_the_fingerprint_follows_the_code_and_not_its_comments(
+    line: str, changes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = network(weights="random", **SMALL)
+    before, source = small.fingerprint(), inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda thing: f"{source(thing)}\n{line}\n")
+    assert (small.fingerprint() != before) == changes
 
 
 def test_features_are_the_networks_own_for_preprocessed_pictures() -> None:
