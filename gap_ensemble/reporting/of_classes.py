@@ -138,7 +138,21 @@ class ClassesView:
 
 
 class GradesView(ClassesView):
-    """How grades are shown: as classes, in colours that follow their order."""
+    """How grades are shown: as classes, in colours that follow their order, with the expectation that is cut."""
+
+    def caption(self, i: int) -> str:
+        """Return what stands below the picture of row i: truth, the most probable grade, what is submitted."""
+        y, values = self.data.y[i], self.data.values[i]
+        most = int(values.argmax())
+        return (
+            f"{self.names[y]}: {values[y]:.4f}\nmost probable {self.names[most]}: {values[most]:.4f}\n"
+            f"submitted {self.names[self.said[i]]}"
+        )
+
+    def suspects(self) -> np.ndarray:
+        """Return numbers of suspected rows that lie more than one grade off: neighbours are confused by nature."""
+        expected = self.data.values @ np.arange(len(self.names))
+        return np.array([i for i in super().suspects() if abs(expected[i] - self.data.y[i]) > 1.5], np.intp)
 
     def hue(self, i: int) -> float:
         """Return the colour of row i on the map, in degrees: from blue (low) to red (high)."""

@@ -133,6 +133,18 @@ def test_grades_are_shown_as_they_are_submitted(make_page: MakePage) -> None:
     assert re.search(r"<th>2</th><td [^>]*>0</td><td [^>]*>0</td><td [^>]*>30</td>", parts["Confusion"])
 
 
+def test_grades_more_than_one_off_are_suspected_and_show_what_they_seem_to_be(make_page: MakePage) -> None:
+    y = np.arange(N) % 4
+    values = np.full((N, 4), 0.01, np.float32)
+    values[np.arange(N), y] = 0.97
+    values[8] = [0.01, 0.97, 0.01, 0.01]  # A 0 that looks like its neighbour.
+    values[11] = [0.97, 0.01, 0.01, 0.01]  # A 3 that looks like a 0.
+    form = Submission("grade", ["id", "grade"])
+    parts = sections(make_page(describe("grades", ["0", "1", "2", "3"], "quadratic_kappa", form), y, values))
+    assert "11.jpg<br>3: 0.0100<br>most probable 0: 0.9700<br>submitted 0" in parts["Suspected wrong labels"]
+    assert ">8.jpg<" not in parts["Suspected wrong labels"]
+
+
 def test_labels(make_page: MakePage) -> None:
     y = np.stack([np.arange(N) % 2, np.arange(N) % 3 == 0], axis=1).astype(np.uint8)
     values = np.where(y == 1, 0.4, 0.1).astype(np.float32)  # Right at a threshold of 0.15 to 0.4.
