@@ -119,7 +119,7 @@ def test_a_head_is_tried_without_the_pictures(second: Project) -> None:
     before = (second.folder / SUBMISSION).read_bytes()
     assert not ran(second.dvc("repro", "--allow-missing"))
     output = second.dvc("exp", "run", "--allow-missing", "--name", "three", "--set-param", "train.folds=3")
-    assert ran(output) == ["train", "predict", "report"]
+    assert ran(output) == ["check", "train", "predict", "report"]
     assert (second.folder / SUBMISSION).read_bytes() != before
     assert "<figure>" in (second.folder / REPORT).read_text(encoding="utf-8")
 
@@ -175,4 +175,4 @@ def test_without_git(first: Project, tmp_path: Path) -> None:
     project.dvc("config", "core.no_scm", "true")
     assert not project.status()
     change_params(project.folder / PARAMS_FILE, lambda params: params["train"].update(folds=3))
-    assert ran(project.dvc("repro")) == ["train", "predict", "report"]
+    assert ran(project.dvc("repro")) == ["check", "train", "predict", "report"]
