@@ -162,9 +162,9 @@ def test_nothing_to_do_connects_to_nothing(tmp_path: Path) -> None:
 # --- on a cluster of two nodes, one core each ------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def two_nodes() -> Iterator[Any]:
-    """A cluster of two nodes, one core each, that this process did not start as `local`."""
+    """A cluster of two nodes, one core each, that this process did not start as `local`; tests add and remove nodes."""
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster as RayCluster
 
