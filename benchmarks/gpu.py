@@ -28,8 +28,8 @@ import numpy as np
 from benchmarks.cluster import Timed, digest_of
 from benchmarks.extract import NETWORKS, forward_gflop
 from gap_ensemble.extraction.cores import usable_cores
-from gap_ensemble.extraction.devices import OPENVINO_NAMES, find_device
-from gap_ensemble.extraction.jax_engine import JaxEngine
+from gap_ensemble.extraction.devices import find_device
+from gap_ensemble.extraction.jax_engine import POLICIES, JaxEngine
 from gap_ensemble.extraction.picture_features import ExtractJob, extract_features
 from gap_ensemble.extraction.reading import Picture
 from gap_ensemble.extraction.workers import Threads
@@ -37,7 +37,6 @@ from gap_ensemble.messages.errors import UserError, run
 from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import Backbone
 
-PRECISIONS = tuple(OPENVINO_NAMES)
 ENTRY = Backbone(weights="random")
 
 
@@ -67,11 +66,11 @@ def main() -> None:
 
 def networks_alone(options: argparse.Namespace) -> None:
     """Print what the card computes."""
-    peaks = {precision: matrix_tflops(precision) for precision in PRECISIONS}
+    peaks = {precision: matrix_tflops(precision) for precision in POLICIES}
     print("| network | precision | pictures at a time | pictures/s | share of large matrices | start-up, s |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in options.networks:
-        for precision in PRECISIONS:
+        for precision in POLICIES:
             for batch_size in options.batch_sizes:
                 begin = time.perf_counter()
                 network: Any = open_network(name, ENTRY)

@@ -66,31 +66,25 @@ class JaxEngine:
         UserError
             If not even one picture fits.
         """
-        while True:
-            size = self.most
-            try:
-                parts = [self._compute(pictures[i : i + size]) for i in range(0, len(pictures), size)]
-                return np.concatenate(parts)
-            except Exception as error:  # JAX raises a type of its own for all that a device does not do.
-                if not self.is_out_of_memory(error):
-                    raise
-                if size == 1:
-                    raise UserError(
-                        f"{self.title}: out of memory with one picture of {self.input_size} pixels; free the "
-                        "device, or set a smaller input_size"
-                    ) from None
-                self._halve(size)
-
-    def _halve(self, size: int) -> None:
         with self.lock:
-            if self.most < size:  # Another thread was here before.
-                return
-            self.most = size // 2
-            print(
-                f"WARNING: {self.title}: out of memory with {size} pictures at a time; going on with {self.most} "
-                "(extract.batch_size says how many)"
-            )
+            while True:
+                size = self.most
+                try:
+                    parts = [self._compute(pictures[i : i + size]) for i in range(0, len(pictures), size)]
+                    return np.concatenate(parts)
+                except Exception as error:  # JAX raises a type of its own for all that a device does not do.
+                    if not self.is_out_of_memory(error):
+                        raise
+                    if size == 1:
+                        raise UserError(
+                            f"{self.title}: out of memory with one picture of {self.input_size} pixels; free the "
+                            "device, or set a smaller input_size"
+                        ) from None
+                    self.most = size // 2
+                    print(
+                        f"WARNING: {self.title}: out of memory with {size} pictures at a time; going on with "
+                        f"{self.most} (extract.batch_size says how many)"
+                    )
 
     def _compute(self, pictures: np.ndarray) -> np.ndarray:
-        with self.lock:
-            return np.asarray(self.forward(self.weights, pictures), np.float32)
+        return np.asarray(self.forward(self.weights, pictures), np.float32)

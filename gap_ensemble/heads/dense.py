@@ -318,16 +318,11 @@ class Stack:
         from gap_ensemble.heads.curvature import Curvature, DividedByCurvature
 
         rows, outputs, options = self.data.rows, self.data.outputs, self.data.options
-        features, numbers = (array[:MAX_CURVATURE_ROWS] for array in next(rows.blocks()))
-        kind = "squared" if outputs.kind == "numbers" else "softmax" if outputs.n_logits > 1 else "sigmoid"
-        flatness = FLATNESS["sigmoid" if outputs.kind == "labels" else kind]
+        features, weight = _rows_of_curvature(self.data)
+        flatness = _flatness(outputs)
         # Dropout adds to the second moments, and so does the penalty, whose second derivative is twice its factor.
         added = np.maximum(options.dropout / (1 - options.dropout) + 2 * flatness * l2, LEAST_ADDED)
         curvature, least = Curvature(features), np.float32(added.min())
-        weight = np.ones((len(numbers), 1), np.float32)
-        if outputs.kind == "classes":
-            of_class = class_weights(self.data.y[rows.chosen], outputs.n, options.class_weight)
-            weight = of_class[self.data.y[numbers], None]
         vector, largest = np.full((rows.n_features, 1), rows.n_features**-0.5, np.float32), 1.0
         for _ in range(20):  # Of what the sample of the curvature has missed, by power iteration.
             moments = features.T @ (weight * (features @ vector)) / len(features) + least * vector
@@ -457,26 +452,34 @@ def stable_rate(data: TrainingData) -> float:
     `FLATNESS`. It is found by power iteration on the first block of the standardised rows, the same for all heads. Of
     few rows, the penalty can be the steeper part: then the rate is lower.
     """
-    rows, outputs = data.rows, data.outputs
-    features, numbers = next(rows.blocks())
-    features, row_weight = features[:4096], np.ones((min(len(numbers), 4096), 1), np.float32)
-    if outputs.kind == "classes":
-        of_class = class_weights(data.y[rows.chosen], outputs.n, data.options.class_weight)
-        row_weight = of_class[data.y[numbers[:4096]], None]
-    vector = np.full((rows.n_features, 1), rows.n_features**-0.5, np.float32)
+    features, weight = _rows_of_curvature(data)
+    vector = np.full((data.rows.n_features, 1), data.rows.n_features**-0.5, np.float32)
     largest = 0.0
     for _ in range(20):
-        vector = features.T @ (row_weight * (features @ vector)) / len(features)
+        vector = features.T @ (weight * (features @ vector)) / len(features)
         largest = float(np.linalg.norm(vector))
         if largest == 0:
             break
         vector /= np.float32(largest)
     # Dropout adds to the second moments, as the intercept does.
-    kind = "squared" if outputs.kind == "numbers" else "softmax" if outputs.n_logits > 1 else "sigmoid"
-    flatness = FLATNESS["sigmoid" if outputs.kind == "labels" else kind]
-    curvature = (largest + 2) / flatness
+    curvature = (largest + 2) / _flatness(data.outputs)
     # The second derivative of the penalty by a weight is twice its factor.
     return min(1 / curvature, MAX_STEP / (curvature + 2 * largest_penalty(data)))
+
+
+def _rows_of_curvature(data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows by which a rate is found: features (n, n_features), and how much each row counts, (n, 1)."""
+    features, numbers = (array[:MAX_CURVATURE_ROWS] for array in next(data.rows.blocks()))
+    if data.outputs.kind != "classes":
+        return features, np.ones((len(numbers), 1), np.float32)
+    of_class = class_weights(data.y[data.rows.chosen], data.outputs.n, data.options.class_weight)
+    return features, of_class[data.y[numbers], None]
+
+
+def _flatness(outputs: Outputs) -> float:
+    """Return the inverse of the bound on the second derivative of a row's loss by its logit."""
+    kind = "squared" if outputs.kind == "numbers" else "softmax" if outputs.n_logits > 1 else "sigmoid"
+    return FLATNESS["sigmoid" if outputs.kind == "labels" else kind]
 
 
 def largest_penalty(data: TrainingData) -> float:
