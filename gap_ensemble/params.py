@@ -210,6 +210,7 @@ class Train(Section):
     hidden: list[Annotated[int, Field(ge=1)]] = []
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
     optimizer: Optimizer | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 128

@@ -24,8 +24,9 @@ from gap_ensemble.finetuning.pictures import Pictures
 from gap_ensemble.heads import dense
 from gap_ensemble.heads import head as head_module
 from gap_ensemble.heads import rows as rows_module
-from gap_ensemble.heads.dense import DenseHead, row_scores
+from gap_ensemble.heads.dense import DenseHead
 from gap_ensemble.heads.head import Outputs, TrainingData
+from gap_ensemble.heads.losses import row_scores
 from gap_ensemble.heads.rows import Rows
 from gap_ensemble.images import decoding
 from gap_ensemble.messages.errors import UserError

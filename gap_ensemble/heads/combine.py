@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 from scipy.special import logit
 
 from gap_ensemble.heads.blend_weights import fit_blend_weights, fit_number_weights
-from gap_ensemble.heads.dense import row_scores
 from gap_ensemble.heads.head import Outputs
+from gap_ensemble.heads.losses import row_scores
 
 # The smallest probability that a logit is taken of.
 EPSILON = 1e-7

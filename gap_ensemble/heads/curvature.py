@@ -14,8 +14,9 @@ import scipy.linalg
 
 from gap_ensemble.networks.keras_setup import keras
 
-# Of more rows, so many stand for all: further directions have little in common with other rows.
-MAX_ROWS = 1024
+# Of more rows, so many stand for all: further directions have little in common with other rows. And of their directions
+# the steepest count.
+MAX_ROWS, MAX_DIRECTIONS = 1024, 256
 
 
 class Curvature:
@@ -36,7 +37,9 @@ class Curvature:
 
     def __init__(self, features: np.ndarray):
         sample = features[:MAX_ROWS]
-        moments, vectors = scipy.linalg.eigh(sample @ sample.T / len(sample), driver="evr")
+        n = len(sample)
+        steepest = (max(0, n - MAX_DIRECTIONS), n - 1)
+        moments, vectors = scipy.linalg.eigh(sample @ sample.T / n, driver="evr", subset_by_index=steepest)
         kept = moments > 1e-5 * max(moments[-1], 1e-30)
         self.moments = moments[kept].astype(np.float32)
         along = vectors[:, kept].T @ sample / np.sqrt(len(sample) * moments[kept])[:, None]

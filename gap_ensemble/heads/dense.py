@@ -1,70 +1,54 @@
-"""The dense head, the recipe's own: dropout and a dense layer, trained with Keras on standardised features.
+"""The dense head, the recipe's own: dropout and a dense layer, trained with Keras on scaled features.
 
 Two classes get one sigmoid unit and binary cross-entropy, more get a softmax and categorical cross-entropy. Labels get
 a sigmoid unit each. Numbers get linear units and the squared error of standardised targets. Hidden layers may come
-first.
+first. `side_by_side.py` trains.
 
 What makes it as good as the best logistic regression (measured in docs/heads.md):
 
 - Gradient descent with momentum, its rate falling to zero along a cosine. Gradients are divided by the curvature of the
-  loss (`curvature.py`), so that directions in which features differ little are learnt in time, too. With many classes
-  they are not, and the rate is the largest that is stable. Adam, which moves every weight equally far, ends far from
-  the optimum: 1,280 weights of the same size are noise.
-- About `N_STEPS` steps, whatever the number of rows.
-- The strength of the penalty is chosen among `STRENGTHS` by rows that train neither the head nor validate it.
-
-The heads of all folds (and strengths) are trained side by side in one model, as long as they fit into memory: they read
-the same rows, and a row weighs nothing for the head that it validates. That takes little longer than one head alone.
-The heads stay independent: they share no weight, their losses are summed, and the optimizer works weight by weight.
+  loss (`curvature.py`), so that directions in which features differ little are learnt in time, too. Adam, which moves
+  every weight equally far, ends far from the optimum: 1,280 weights of the same size are noise.
+- Label smoothing. Where classes can be told apart, the optimum without it is as far away as the penalty allows.
+- A link: a factor and an offset that make probabilities of what label smoothing has made too cautious.
+- The scaling of the features, the strength of the penalty, label smoothing and link are chosen by rows that train
+  neither the head nor validate it.
 
 A trained head predicts with NumPy, so that nothing but training needs TensorFlow.
 """
 
-import math
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import h5py
 import numpy as np
-from scipy.special import logsumexp
 
-from gap_ensemble.heads.head import Curves, Head, OnProgress, Outputs, TrainingData, class_weights, trials
+from gap_ensemble.heads.head import Curves, Head, OnProgress, Outputs, TrainingData, Trial, trials
+from gap_ensemble.heads.linear import alike
+from gap_ensemble.heads.losses import NO_LINK, fit_link
 from gap_ensemble.heads.rows import standardise
-from gap_ensemble.messages.errors import UserError
-from gap_ensemble.params import Train
-from gap_ensemble.storage.hdf5 import BLOCK_BYTES, atomic_hdf5
+from gap_ensemble.heads.side_by_side import Fits, Layers, fit_side_by_side, layer_sizes, n_epochs
+from gap_ensemble.storage.hdf5 import atomic_hdf5
 
-# Memory for the weights of heads that are trained side by side. A trainable weight takes so many bytes: itself, its
-# gradient and up to two moments of the optimizer, float32 each.
-STACK_BYTES = 2**29
-BYTES_PER_WEIGHT = 16
-
-# Optimizer steps of a head, if `train.epochs` is null, and the fewest passes over the rows.
-N_STEPS = 800
-MIN_EPOCHS = 5
-
-# If `train.l2` is null: strengths that are tried. The penalty is strength * n_features / n_rows, on the squared weights
-# beside the mean loss of a row: the same strength suits few features and many, few rows and many.
+# If `train.l2` is null: strengths that are tried, each with a label smoothing. The penalty is strength * n_features /
+# n_rows, on the squared weights beside the mean loss of a row: the same strength suits few features and many, few rows
+# and many.
 STRENGTHS = (0.0025, 0.01, 0.04, 0.16, 0.64)
-# Heads whose trials are larger, because of many classes, get this one untried: classes with few rows each want little.
-DEFAULT_STRENGTH = 0.0025
-MAX_TRIAL_WEIGHTS = 400_000
+LABEL_SMOOTHING = 0.1
+SMOOTHED, NOT_SMOOTHED = STRENGTHS[:3], STRENGTHS[3:]
+# With many classes (and features) trials are dear. Classes of few rows each want a light penalty, and label smoothing.
+STRENGTHS_OF_MANY = (0.0025, 0.02)
+MAX_WEIGHTS_OF_FEW = 80_000
+# Heads with more weights are trained without a trial, with the first of these strengths.
+MAX_TRIED_WEIGHTS = 2_000_000
+# With at most so many rows, and weights, every pair of folds tries.
+N_OF_EVERY_PAIR, MAX_WEIGHTS_OF_EVERY_PAIR = 5000, 25_000
+# More held-out rows than these decide nothing better.
+MAX_DECIDING_ROWS = 10_000
 
-MOMENTUM = 0.9
-# Steps with Nesterov's momentum are stable up to (2 + 2 * MOMENTUM) / (1 + 2 * MOMENTUM) = 1.36 over the curvature.
-MAX_STEP = 1.2
-# Where gradients are divided by the curvature: the share of the largest stable rate that is taken, since the noise of
-# batches and of dropout is divided, too; rows by which the rate is found; the least that is added to the moments.
-SHARE_OF_RATE = 0.05
-MAX_CURVATURE_ROWS = 4096
-LEAST_ADDED = 0.01
-# The second derivative of a row's loss by its logit is at most the inverse of this.
-FLATNESS = {"sigmoid": 4.0, "softmax": 2.0, "squared": 0.5}
 
-# Kernel (n_in, n_out) and bias (n_out,) of every dense layer, float32.
-Layers = list[tuple[np.ndarray, np.ndarray]]
+Way = Literal["standardised", "alike", "as they are"]
 
 
 @dataclass
@@ -91,8 +75,9 @@ class DenseHead:
     @classmethod
     def n_steps(cls, data: TrainingData) -> int:
         """Return the number of epochs of all heads, as `Head.n_steps` says."""
-        n_trials = len(STRENGTHS) * len(trials(data, every_pair=False)) if _tries_strengths(data) else 0
-        return n_epochs(data) * (data.n_folds + n_trials)
+        search = Search.of(data)
+        n_tried = len(search.candidates) * len(search.trials) * len(search.ways)
+        return n_epochs(data) * (data.n_folds + n_tried)
 
     @classmethod
     def fit_folds(cls, data: TrainingData, on_progress: OnProgress) -> tuple[list[Head], list[Curves]]:
@@ -107,26 +92,31 @@ class DenseHead:
         UserError
             If the loss is no number any more.
         """
-        mean, scale = np.zeros(data.rows.n_features), np.ones(data.rows.n_features)
-        if data.options.normalize is not False:
-            # Of the validation rows, too: a feature's scale says nothing of targets, and all heads can share the rows.
-            mean, scale = data.rows.mean_and_scale()
-        data = replace(data, rows=data.rows.standardised(mean, scale))
-        l2 = np.full(data.n_folds, data.options.l2 if data.options.l2 is not None else DEFAULT_STRENGTH)
-        if _tries_strengths(data):
-            l2 = _chosen_strengths(data, on_progress)
-        if data.options.l2 is None:
-            l2 = l2 * [_penalty(data, data.trains(k)) for k in range(data.n_folds)]
-        trains = np.stack([data.trains(k) for k in range(data.n_folds)], axis=1)
-        fitted = _fit_side_by_side(data, trains, l2, on_progress, with_curves=True)
-        return [cls(data.outputs, mean, scale, one.layers) for one in fitted], [one.curves for one in fitted]
+        search = Search.of(data)
+        scalings = {way: _mean_and_scale(way, data) for way in search.ways}
+        chosen = search.choose(data, scalings, on_progress)
+        heads: dict[int, DenseHead] = {}
+        curves: dict[int, Curves] = {}
+        for way, (mean, scale) in scalings.items():
+            folds = [k for k, choice in enumerate(chosen) if choice.way == way]
+            if not folds:
+                continue
+            fits = Fits(
+                trains=np.stack([data.trains(k) for k in folds], axis=1),
+                l2=np.array([chosen[k].l2 for k in folds]),
+                links=np.stack([chosen[k].link for k in folds]),
+                label_smoothing=np.array([chosen[k].label_smoothing for k in folds]),
+                by_curvature=bool(search.trials),
+                with_curves=True,
+            )
+            scaled = replace(data, rows=data.rows.standardised(mean, scale))
+            for k, fitted in zip(folds, fit_side_by_side(scaled, fits, on_progress), strict=True):
+                heads[k], curves[k] = cls(data.outputs, mean, scale, fitted.layers), fitted.curves
+        return [heads[k] for k in range(data.n_folds)], [curves[k] for k in range(data.n_folds)]
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return predictions of shape (n, outputs.n), float32."""
-        outputs = standardise(features, self.mean, self.scale)
-        for kernel, bias in self.layers[:-1]:
-            outputs = np.maximum(outputs @ kernel + bias, 0)
-        return self.outputs.link(outputs @ self.layers[-1][0] + self.layers[-1][1])
+        return self.outputs.link(logits_of(self.layers, standardise(features, self.mean, self.scale)))
 
     def save(self, path: Path) -> None:
         """Write mean, scale and layers."""
@@ -144,23 +134,117 @@ class DenseHead:
             return cls(outputs, file["mean"][:], file["scale"][:], layers)
 
 
-def layer_sizes(options: Train, n_features: int, outputs: Outputs) -> list[tuple[int, int]]:
-    """Return what goes into every dense layer and what comes out."""
-    return list(pairwise([n_features, *options.hidden, outputs.n_logits]))
+def logits_of(layers: Layers, features: np.ndarray) -> np.ndarray:
+    """Return what dense layers give for scaled features, shape (n, n_logits)."""
+    outputs = features
+    for kernel, bias in layers[:-1]:
+        outputs = np.maximum(outputs @ kernel + bias, 0)
+    return outputs @ layers[-1][0] + layers[-1][1]
 
 
-def n_epochs(data: TrainingData) -> int:
-    """Return `train.epochs`, or if it is null as many as make `N_STEPS` steps."""
-    if data.options.epochs is not None:
-        return data.options.epochs
-    return max(MIN_EPOCHS, math.ceil(N_STEPS / math.ceil(data.rows.n_rows / data.options.batch_size)))
+@dataclass
+class Choice:
+    """What the head of a fold is trained with.
+
+    Attributes
+    ----------
+    way : Way
+        How features are scaled.
+    l2 : float
+        The penalty: what the squared weights are multiplied by, beside the mean loss of a row.
+    label_smoothing : float
+    link : ndarray of shape (2,)
+        Factor and offset that make logits of what the head gives.
+    """
+
+    way: Way
+    l2: float
+    label_smoothing: float
+    link: np.ndarray
 
 
-def _tries_strengths(data: TrainingData) -> bool:
-    if data.options.l2 is not None:
-        return False
-    sizes = layer_sizes(data.options, data.rows.n_features, data.outputs)
-    return sum(n_in * n_out for n_in, n_out in sizes) * len(STRENGTHS) <= MAX_TRIAL_WEIGHTS
+@dataclass
+class Search:
+    """What is tried for the heads of all folds: every candidate, scaled in every way, in every trial.
+
+    Attributes
+    ----------
+    ways : list of Way
+        Without trials there is one.
+    candidates : list of tuple of float
+        Strength of the penalty and label smoothing, tried together. Without trials there is one.
+    trials : list of Trial
+        None, if the penalty is given or the heads are too large.
+    """
+
+    ways: list[Way]
+    candidates: list[tuple[float, float]]
+    trials: list[Trial]
+
+    @classmethod
+    def of(cls, data: TrainingData) -> "Search":
+        """Return what is tried for some data."""
+        options, outputs = data.options, data.outputs
+        n_weights = sum(n_in * n_out for n_in, n_out in layer_sizes(options, data.rows.n_features, outputs))
+        given: list[Way] = [] if options.normalize is None else ["standardised" if options.normalize else "as they are"]
+        if options.l2 is not None or n_weights > MAX_TRIED_WEIGHTS:
+            return cls(given or ["standardised"], [(STRENGTHS_OF_MANY[0], options.label_smoothing or 0.0)], [])
+        few = n_weights <= MAX_WEIGHTS_OF_FEW
+        strengths = STRENGTHS if few else STRENGTHS_OF_MANY
+        if outputs.kind == "numbers":
+            candidates = [(strength, 0.0) for strength in strengths]
+        elif options.label_smoothing is not None:
+            candidates = [(strength, options.label_smoothing) for strength in strengths]
+        else:
+            candidates = [(strength, LABEL_SMOOTHING) for strength in (SMOOTHED if few else strengths)]
+            candidates += [(strength, 0.0) for strength in (NOT_SMOOTHED if few else ())]
+        ways: list[Way] = given or (["standardised", "alike"] if few else ["alike"])
+        every_pair = n_weights <= MAX_WEIGHTS_OF_EVERY_PAIR and data.rows.n_rows <= N_OF_EVERY_PAIR
+        return cls(ways, candidates, trials(data, "every" if every_pair else "fewest"))
+
+    def choose(
+        self, data: TrainingData, scalings: dict[Way, tuple[np.ndarray, np.ndarray]], on_progress: OnProgress
+    ) -> list[Choice]:
+        """Return for every fold the choice with the least loss on held-out rows, by the link that is best for it."""
+        if not self.trials:
+            ((strength, smoothing),) = self.candidates
+            penalties = [strength * _penalty(data, data.trains(k)) for k in range(data.n_folds)]
+            if data.options.l2 is not None:
+                penalties = [data.options.l2] * data.n_folds
+            return [Choice(self.ways[0], penalty, smoothing, NO_LINK) for penalty in penalties]
+        fits = self._fits(data)
+        best = [(np.inf, Choice(self.ways[0], 0.0, 0.0, NO_LINK))] * data.n_folds
+        for way, mean_and_scale in scalings.items():
+            scaled = replace(data, rows=data.rows.standardised(*mean_and_scale))
+            layers = [fitted.layers for fitted in fit_side_by_side(scaled, fits, on_progress)]
+            held_out: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(data.n_folds)]
+            for number, trial in enumerate(self.trials):
+                of_trial = layers[number * len(self.candidates) :][: len(self.candidates)]
+                for k, decides in trial.decides.items():
+                    features, numbers = scaled.rows.only(decides, MAX_DECIDING_ROWS).whole()
+                    held_out[k].append((np.stack([logits_of(one, features) for one in of_trial]), data.y[numbers]))
+            for k, pieces in enumerate(held_out):
+                logits = np.concatenate([logits for logits, _ in pieces], axis=1)
+                y = np.concatenate([y for _, y in pieces])
+                for (strength, smoothing), of_candidate in zip(self.candidates, logits, strict=True):
+                    link, loss = fit_link(of_candidate, y, data, NO_LINK)
+                    if loss < best[k][0]:
+                        best[k] = (loss, Choice(way, strength * _penalty(data, data.trains(k)), smoothing, link))
+        return [choice for _, choice in best]
+
+    def _fits(self, data: TrainingData) -> Fits:
+        """Return what is trained: all candidates of the first trial, then those of the second."""
+        n_candidates, n_trials = len(self.candidates), len(self.trials)
+        strengths, smoothing = np.tile(np.array(self.candidates).T, n_trials)
+        penalties = np.repeat([_penalty(data, trial.trains) for trial in self.trials], n_candidates)
+        return Fits(
+            trains=np.repeat(np.stack([trial.trains for trial in self.trials], axis=1), n_candidates, axis=1),
+            l2=strengths * penalties,
+            links=np.tile(NO_LINK, (n_trials * n_candidates, 1)),
+            label_smoothing=smoothing,
+            by_curvature=True,
+            with_curves=False,
+        )
 
 
 def _penalty(data: TrainingData, trains: np.ndarray) -> float:
@@ -168,362 +252,12 @@ def _penalty(data: TrainingData, trains: np.ndarray) -> float:
     return float(data.rows.n_features / trains.sum())
 
 
-def _chosen_strengths(data: TrainingData, on_progress: OnProgress) -> np.ndarray:
-    """Return the strength with the least loss on held-out rows, shape (n_folds,)."""
-    tried = trials(data, every_pair=False)
-    trains = np.stack([trial.trains for trial in tried for _ in STRENGTHS], axis=1)
-    l2 = np.array([strength * _penalty(data, trial.trains) for trial in tried for strength in STRENGTHS])
-    fitted = _fit_side_by_side(data, trains, l2, on_progress, with_curves=False)
-    losses = np.zeros((data.n_folds, len(STRENGTHS)))
-    for number, one in enumerate(fitted):
-        for k, decides in tried[number // len(STRENGTHS)].decides.items():
-            losses[k, number % len(STRENGTHS)] += one.row_loss[decides].sum()
-    return np.array(STRENGTHS)[losses.argmin(axis=1)]
+def _mean_and_scale(way: Way, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
+    """Return what features are scaled by, shape (n_features,) each.
 
-
-@dataclass
-class Fitted:
-    """What training leaves of one head: its layers, its learning curves, and its loss on every row, shape (n_rows,)."""
-
-    layers: Layers
-    curves: Curves = field(default_factory=dict)
-    row_loss: np.ndarray = field(default_factory=lambda: np.empty(0))
-
-
-def _fit_side_by_side(
-    data: TrainingData, trains: np.ndarray, l2: np.ndarray, on_progress: OnProgress, with_curves: bool
-) -> list[Fitted]:
-    """Train heads on the rows of their own, shape (n_rows, n_heads), as many at a time as fit into memory."""
-    sizes = layer_sizes(data.options, data.rows.n_features, data.outputs)
-    n_stacked = max(1, STACK_BYTES // (BYTES_PER_WEIGHT * sum(n_in * n_out for n_in, n_out in sizes)))
-    if data.options.optimizer == "adafactor":  # It averages over the columns of a kernel, and so over heads.
-        n_stacked = 1
-    fitted: list[Fitted] = []
-    for first in range(0, len(l2), n_stacked):
-        part = slice(first, first + n_stacked)
-        fitted += Stack(data, trains[:, part], l2[part], with_curves).fit(on_progress)
-    return fitted
-
-
-class Stack:
-    """Several heads in one Keras model: inputs (n, n_features), outputs (n, n_heads, n_outputs), logits.
-
-    Parameters
-    ----------
-    data : TrainingData
-        With standardised rows.
-    trains : ndarray of shape (n_rows, n_heads), bool
-        Which rows train each head.
-    l2 : ndarray of shape (n_heads,)
-        The penalty of each head.
-    with_curves : bool
-        Whether learning curves are wanted: those of heads that are tried are not.
+    By the rows that validate, too: a feature's scale says nothing of targets, and all heads can share the rows.
     """
-
-    def __init__(self, data: TrainingData, trains: np.ndarray, l2: np.ndarray, with_curves: bool):
-        from gap_ensemble.networks.keras_setup import BACKEND, keras
-
-        self.data, self.n_heads, self.with_curves = data, trains.shape[1], with_curves
-        options = data.options
-        self.epochs = n_epochs(data)
-        self.patience = options.patience if with_curves else None
-        # Of the rows that do not train a head, those of folds validate it.
-        self.trains, self.validates = trains.copy(), ~trains & data.rows.chosen[:, None]
-        self.stops = np.zeros_like(trains)
-        if self.patience is not None:
-            # The rows that validate must not choose the epoch, or their score would be too good.
-            for column in range(self.n_heads):
-                numbers = np.flatnonzero(trains[:, column])
-                held_out = numbers[data.inner_folds(numbers, 1) == 0]
-                self.stops[held_out, column], self.trains[held_out, column] = True, False
-        if data.outputs.kind == "numbers":
-            # Targets are standardised by the rows that train, for every head of its own.
-            self.mean = np.stack([data.y[rows].mean(axis=0) for rows in self.trains.T])
-            scale = np.stack([data.y[rows].std(axis=0) for rows in self.trains.T])
-            self.scale = np.where(scale > 0, scale, 1)
-        # The loss of a head is a mean over its rows; a batch holds rows of other heads, too.
-        self.weight = self.trains / (self.trains.sum(axis=0) / data.rows.n_rows).astype(np.float32)
-        if data.outputs.kind == "classes":
-            for column, rows in enumerate(self.trains.T):
-                of_class = class_weights(data.y[rows], data.outputs.n, options.class_weight)
-                self.weight[:, column] *= of_class[data.y]
-        else:
-            self.weight *= data.outputs.n  # Keras takes the mean over labels; the penalty is beside their sum.
-
-        keras.utils.set_random_seed(data.seed)
-        sizes = layer_sizes(options, data.rows.n_features, data.outputs)
-        inputs = outputs = keras.Input((data.rows.n_features,))
-        for number, (_, n_out) in enumerate(sizes):
-            if number == len(sizes) - 1:
-                outputs = keras.layers.Dropout(options.dropout)(outputs)
-            if number == 0:  # All heads read the same inputs.
-                penalty = _penalty_of_heads(np.repeat(l2, n_out))
-                outputs = keras.layers.Dense(self.n_heads * n_out, kernel_regularizer=penalty)(outputs)
-                outputs = keras.layers.Reshape((self.n_heads, n_out))(outputs)
-            else:
-                penalty = _penalty_of_heads(l2[:, None, None])
-                outputs = keras.layers.EinsumDense(
-                    "bhi,hio->bho", (self.n_heads, n_out), bias_axes="ho", kernel_regularizer=penalty
-                )(outputs)
-            if number < len(sizes) - 1:
-                outputs = keras.layers.Activation("relu")(outputs)
-        self.model = keras.Model(inputs, outputs)
-        initial = keras.initializers.GlorotUniform(data.seed)
-        # Every head starts from the same weights, those that it would have if it were alone; the last layer from zero.
-        weights: list[np.ndarray] = []
-        for number, pair in enumerate(sizes):
-            kernel, bias = np.asarray(initial(pair), np.float32), np.zeros(pair[1], np.float32)
-            if number == len(sizes) - 1:
-                kernel = np.zeros(pair, np.float32)
-            together = np.concatenate if number == 0 else np.stack
-            weights += [
-                together([kernel] * self.n_heads, axis=-1 if number == 0 else 0),
-                together([bias] * self.n_heads),
-            ]
-        self.model.set_weights(weights)
-        if data.outputs.kind == "numbers":
-            loss = keras.losses.MeanSquaredError(reduction="sum")
-        elif data.outputs.kind == "labels" or data.outputs.n == 2:
-            loss = keras.losses.BinaryCrossentropy(from_logits=True, reduction="sum")
-        else:
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
-        # JAX compiles or is slow; for TensorFlow, compiling such small steps takes longer than it saves.
-        self.model.compile(self._optimizer(l2), loss, weighted_metrics=[], jit_compile=BACKEND == "jax")
-
-    def _optimizer(self, l2: np.ndarray) -> Any:
-        """Return the optimizer, its rate that of the options or one that falls to zero along a cosine."""
-        from gap_ensemble.networks.keras_setup import keras
-
-        options = self.data.options
-        name = options.optimizer or ("adam" if options.hidden else "sgd")
-        optimizer = keras.optimizers.get(name)
-        if name == "sgd":
-            optimizer = keras.optimizers.SGD(momentum=MOMENTUM, nesterov=True)
-        rate = float(optimizer.learning_rate)
-        if name == "sgd" and not options.hidden:
-            # Without a penalty that was chosen, what is learnt along all directions alike overfits.
-            if options.optimizer is None and options.learning_rate is None and _tries_strengths(self.data):
-                optimizer, rate = self._divided_by_curvature(l2)
-            else:
-                rate = stable_rate(self.data)
-        if options.learning_rate is None:
-            n_batches = math.ceil(self.data.rows.n_rows / options.batch_size)
-            optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(rate, self.epochs * n_batches)
-        else:
-            optimizer.learning_rate = options.learning_rate
-        return optimizer
-
-    def _divided_by_curvature(self, l2: np.ndarray) -> tuple[Any, float]:
-        """Return gradient descent that is divided by the curvature, and its rate."""
-        from gap_ensemble.heads.curvature import Curvature, DividedByCurvature
-
-        rows, outputs, options = self.data.rows, self.data.outputs, self.data.options
-        features, weight = _rows_of_curvature(self.data)
-        flatness = _flatness(outputs)
-        # Dropout adds to the second moments, and so does the penalty, whose second derivative is twice its factor.
-        added = np.maximum(options.dropout / (1 - options.dropout) + 2 * flatness * l2, LEAST_ADDED)
-        curvature, least = Curvature(features), np.float32(added.min())
-        vector, largest = np.full((rows.n_features, 1), rows.n_features**-0.5, np.float32), 1.0
-        for _ in range(20):  # Of what the sample of the curvature has missed, by power iteration.
-            moments = features.T @ (weight * (features @ vector)) / len(features) + least * vector
-            vector = curvature.divided(moments, least)
-            largest = max(float(np.linalg.norm(vector)), 1e-30)
-            vector /= np.float32(largest)
-        optimizer = DividedByCurvature(curvature, np.repeat(added, outputs.n_logits), momentum=MOMENTUM)
-        return optimizer, SHARE_OF_RATE * flatness / max(largest, 1.0)
-
-    def fit(self, on_progress: OnProgress) -> list[Fitted]:
-        """Train, and return what there is of every head."""
-        data, rows = self.data, self.data.rows
-        rng = np.random.default_rng(data.seed)
-        curves: list[Curves] = [{} for _ in range(self.n_heads)]
-        best: list[Layers] = [[] for _ in range(self.n_heads)]
-        waited = np.zeros(self.n_heads, int)
-        least = np.full(self.n_heads, np.inf)
-        row_loss = np.empty((0, self.n_heads))
-        for epoch in range(self.epochs):
-            for features, numbers in rows.batches(data.options.batch_size, rng):
-                row_weight = self.weight[numbers] / len(numbers)
-                self.model.train_on_batch(features, self._targets(numbers), row_weight)
-            on_progress(self.n_heads)
-            last = epoch == self.epochs - 1
-            if not (last or self.with_curves):
-                continue
-            weights = self.model.get_weights()
-            scores, row_loss = self._evaluate(weights)
-            if not np.isfinite(scores["loss"]).all():
-                raise UserError(self._diverged(epoch + 1))
-            for head, curve in enumerate(curves):
-                for name, values in scores.items():
-                    if not name.startswith("stop_"):
-                        curve.setdefault(name, []).append(float(values[head]))
-            if self.patience is None:
-                continue
-            for head in range(self.n_heads):
-                if epoch == 0 or (waited[head] < self.patience and scores["stop_loss"][head] < least[head]):
-                    best[head] = self._layers_of(weights, head)
-                    least[head], waited[head] = scores["stop_loss"][head], 0
-                else:
-                    waited[head] += 1
-            if (waited >= self.patience).all():
-                on_progress((self.epochs - epoch - 1) * self.n_heads)
-                break
-        if self.patience is None:
-            best = [self._layers_of(weights, head) for head in range(self.n_heads)]
-        return [Fitted(best[head], curves[head], row_loss[:, head]) for head in range(self.n_heads)]
-
-    def _diverged(self, epoch: int) -> str:
-        options = self.data.options
-        if options.learning_rate is not None:
-            return (
-                f"params.yaml: train.learning_rate: with {options.learning_rate:g} the loss of the dense head is no "
-                f"number after epoch {epoch}; try a tenth of it, or null for an automatic one"
-            )
-        if options.normalize is False:
-            return (
-                "params.yaml: train.normalize: with false the loss of the dense head is no number after epoch "
-                f"{epoch}; set null, or give a small train.learning_rate"
-            )
-        return (
-            f"params.yaml: train.learning_rate: with an automatic one the loss of the dense head is no number after "
-            f"epoch {epoch}; give a small one, such as 1e-4, or set train.l2 to null"
-        )
-
-    def _targets(self, numbers: np.ndarray) -> np.ndarray:
-        """Return what the heads should give, shape (n, n_heads, n_outputs), or (n, n_heads) class numbers."""
-        y = self.data.y[numbers]
-        if self.data.outputs.kind == "numbers":
-            return (y[:, None] - self.mean) / self.scale
-        targets = np.repeat(y[:, None], self.n_heads, axis=1)
-        return targets[:, :, None] if targets.ndim == 2 and self.data.outputs.n == 2 else targets
-
-    def _layers_of(self, weights: list[np.ndarray], head: int) -> Layers:
-        """Cut one head's kernels and biases out of the model's weights."""
-        first, bias, *others = weights
-        kernels = [np.split(first, self.n_heads, axis=1)[head], *(kernel[head] for kernel in others[::2])]
-        biases = [np.split(bias, self.n_heads)[head], *(bias[head] for bias in others[1::2])]
-        if self.data.outputs.kind == "numbers":
-            kernels[-1] = kernels[-1] * self.scale[head].astype(np.float32)
-            biases[-1] = (biases[-1] * self.scale[head] + self.mean[head]).astype(np.float32)
-        return [(kernel.copy(), bias.copy()) for kernel, bias in zip(kernels, biases, strict=True)]
-
-    @np.errstate(invalid="ignore", over="ignore")  # `fit` refuses a loss that is no number.
-    def _evaluate(self, weights: list[np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Return loss and accuracy of every head on the rows that train, validate and stop early, and each row's loss.
-
-        Without dropout and penalty, in NumPy, on blocks small enough for the outputs of all classes.
-
-        Returns
-        -------
-        scores : dict of str to ndarray of shape (n_heads,)
-        row_loss : ndarray of shape (n_rows, n_heads)
-        """
-        kinds = {"": self.trains, "val_": self.validates, "stop_": self.stops}
-        values: dict[str, np.ndarray] = {}
-        n_at_once = max(1, BLOCK_BYTES // (4 * max(bias.size for bias in weights[1::2])))
-        for all_features, all_numbers in self.data.rows.blocks():
-            for start in range(0, len(all_numbers), n_at_once):
-                features, numbers = (array[start : start + n_at_once] for array in (all_features, all_numbers))
-                logits = stacked_logits(features, weights, self.n_heads)
-                if self.data.outputs.kind == "numbers":
-                    logits = logits * self.scale + self.mean
-                for name, of_rows in row_scores(logits, self.data.y[numbers], self.data.outputs).items():
-                    values.setdefault(name, np.zeros(self.trains.shape, np.float32))[numbers] = of_rows
-        scores = {
-            kind + name: (of_rows * chosen).sum(axis=0, dtype=np.float64) / np.maximum(chosen.sum(axis=0), 1)
-            for name, of_rows in values.items()
-            for kind, chosen in kinds.items()
-        }
-        return scores, values["loss"]
-
-
-def _penalty_of_heads(l2: np.ndarray) -> Any:
-    """Return a regularizer of Keras that adds the squared weights times `l2`, which broadcasts to a kernel's shape."""
-    from gap_ensemble.networks.keras_setup import keras
-
-    factors = l2.astype(np.float32)
-    return lambda kernel: keras.ops.sum(keras.ops.square(kernel) * factors)
-
-
-def stable_rate(data: TrainingData) -> float:
-    """Return the rate of gradient descent that is as large as the curvature of the loss allows.
-
-    That is one over the largest eigenvalue of the Hessian, which is at most that of the features' second moments, over
-    `FLATNESS`. It is found by power iteration on the first block of the standardised rows, the same for all heads. Of
-    few rows, the penalty can be the steeper part: then the rate is lower.
-    """
-    features, weight = _rows_of_curvature(data)
-    vector = np.full((data.rows.n_features, 1), data.rows.n_features**-0.5, np.float32)
-    largest = 0.0
-    for _ in range(20):
-        vector = features.T @ (weight * (features @ vector)) / len(features)
-        largest = float(np.linalg.norm(vector))
-        if largest == 0:
-            break
-        vector /= np.float32(largest)
-    # Dropout adds to the second moments, as the intercept does.
-    curvature = (largest + 2) / _flatness(data.outputs)
-    # The second derivative of the penalty by a weight is twice its factor.
-    return min(1 / curvature, MAX_STEP / (curvature + 2 * largest_penalty(data)))
-
-
-def _rows_of_curvature(data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows by which a rate is found: features (n, n_features), and how much each row counts, (n, 1)."""
-    features, numbers = (array[:MAX_CURVATURE_ROWS] for array in next(data.rows.blocks()))
-    if data.outputs.kind != "classes":
-        return features, np.ones((len(numbers), 1), np.float32)
-    of_class = class_weights(data.y[data.rows.chosen], data.outputs.n, data.options.class_weight)
-    return features, of_class[data.y[numbers], None]
-
-
-def _flatness(outputs: Outputs) -> float:
-    """Return the inverse of the bound on the second derivative of a row's loss by its logit."""
-    kind = "squared" if outputs.kind == "numbers" else "softmax" if outputs.n_logits > 1 else "sigmoid"
-    return FLATNESS["sigmoid" if outputs.kind == "labels" else kind]
-
-
-def largest_penalty(data: TrainingData) -> float:
-    """Return the largest factor of the squared weights, among the heads of all folds and those that are tried."""
-    if data.options.l2 is not None:
-        return data.options.l2
-    if _tries_strengths(data):
-        return max(STRENGTHS) * max(_penalty(data, trial.trains) for trial in trials(data, every_pair=False))
-    return DEFAULT_STRENGTH * max(_penalty(data, data.trains(k)) for k in range(data.n_folds))
-
-
-def stacked_logits(features: np.ndarray, weights: list[np.ndarray], n_heads: int) -> np.ndarray:
-    """Return what the model of a `Stack` returns without dropout, shape (n, n_heads, n_outputs), float32."""
-    kernel, bias, *others = weights
-    outputs = (features @ kernel + bias).reshape(len(features), n_heads, -1)
-    for kernel, bias in zip(others[::2], others[1::2], strict=True):
-        # (n_heads, n, n_in) @ (n_heads, n_in, n_out)
-        outputs = (np.maximum(outputs, 0).transpose(1, 0, 2) @ kernel).transpose(1, 0, 2) + bias
-    return outputs
-
-
-def row_scores(logits: np.ndarray, y: np.ndarray, outputs: Outputs) -> dict[str, np.ndarray]:
-    """Return the scores of every row by every head, shape (n, n_heads) each.
-
-    Parameters
-    ----------
-    logits : ndarray of shape (n, n_heads, n_logits)
-        What the heads give before the link function.
-    y : ndarray
-        Targets of the rows.
-    outputs : Outputs
-        What is predicted.
-
-    Returns
-    -------
-    dict of str to ndarray of shape (n, n_heads)
-        `loss`: log loss (natural logarithm), the mean over labels, or the mean squared error of numbers. `accuracy`,
-        not of numbers: whether the true class is the most probable, or the share of labels on their side of 0.5.
-    """
-    if outputs.kind == "numbers":
-        return {"loss": ((logits - y[:, None]) ** 2).mean(axis=2)}
-    if outputs.n_logits > 1 and outputs.kind == "classes":
-        true = np.take_along_axis(logits, y[:, None, None], axis=2)[:, :, 0]
-        return {"loss": logsumexp(logits, axis=2) - true, "accuracy": logits.argmax(axis=2) == y[:, None]}
-    targets = y.reshape(len(y), 1, -1)
-    towards_truth = logits * np.where(targets == 1, 1, -1)
-    return {"loss": np.logaddexp(0, -towards_truth).mean(axis=2), "accuracy": (towards_truth > 0).mean(axis=2)}
+    if way == "as they are":
+        return np.zeros(data.rows.n_features), np.ones(data.rows.n_features)
+    mean, scale = data.rows.mean_and_scale()
+    return mean, scale if way == "standardised" else alike(scale)

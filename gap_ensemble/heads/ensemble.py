@@ -46,7 +46,18 @@ PREDICTS = {
     "logistic": {"classes", "labels"},
     "ridge": {"classes", "labels", "numbers"},
 }
-ONLY_DENSE = ("hidden", "dropout", "l2", "optimizer", "learning_rate", "batch_size", "epochs", "patience", "seeds")
+ONLY_DENSE = (
+    "hidden",
+    "dropout",
+    "l2",
+    "label_smoothing",
+    "optimizer",
+    "learning_rate",
+    "batch_size",
+    "epochs",
+    "patience",
+    "seeds",
+)
 
 # Out-of-fold predictions that are held in memory at a time, as numbers; of more, the first rows stand for all.
 MAX_HELD = 2**26

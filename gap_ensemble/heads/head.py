@@ -138,7 +138,7 @@ class Trial:
     decides: dict[int, np.ndarray]
 
 
-def trials(data: TrainingData, every_pair: bool) -> list[Trial]:
+def trials(data: TrainingData, pairs: Literal["every", "next", "fewest"]) -> list[Trial]:
     """Return the trials by which something is chosen for the head of every fold, such as the strength of a penalty.
 
     A trial that trains without folds i and j decides for i by the rows of j, and for j by the rows of i: so one fit
@@ -149,16 +149,18 @@ def trials(data: TrainingData, every_pair: bool) -> list[Trial]:
     ----------
     data : TrainingData
         Rows and folds.
-    every_pair : bool
-        All pairs of folds, for few rows, so that every row outside of a fold decides; otherwise each fold and the
-        next.
+    pairs : 'every', 'next' or 'fewest'
+        Which pairs of folds: all, so that every row outside of a fold decides; each fold and the next; or as few as
+        name every fold.
     """
     n_folds = data.n_folds
     if n_folds >= 3:
-        pairs = [(i, j) for i in range(n_folds) for j in range(i + 1, n_folds)]
-        if not every_pair:
-            pairs = [(i, (i + 1) % n_folds) for i in range(n_folds)]
-        return [Trial(data.trains(i) & data.trains(j), {i: data.validates(j), j: data.validates(i)}) for i, j in pairs]
+        chosen = {
+            "every": [(i, j) for i in range(n_folds) for j in range(i + 1, n_folds)],
+            "next": [(i, (i + 1) % n_folds) for i in range(n_folds)],
+            "fewest": [(i, (i + 1) % n_folds) for i in range(0, n_folds, 2)],
+        }[pairs]
+        return [Trial(data.trains(i) & data.trains(j), {i: data.validates(j), j: data.validates(i)}) for i, j in chosen]
     found = []
     for k in range(n_folds):
         numbers = np.flatnonzero(data.trains(k))

@@ -102,8 +102,13 @@ def scalings(data: TrainingData) -> list[tuple[np.ndarray, np.ndarray]]:
     one on the average, so that both ways take the same strengths of a penalty. Null: both.
     """
     mean, scale = data.rows.mean_and_scale()
-    alike = np.full_like(scale, np.sqrt(np.mean(scale**2)))
-    return {True: [(mean, scale)], False: [(mean, alike)], None: [(mean, scale), (mean, alike)]}[data.options.normalize]
+    standardised, together = (mean, scale), (mean, alike(scale))
+    return {True: [standardised], False: [together], None: [standardised, together]}[data.options.normalize]
+
+
+def alike(scale: np.ndarray) -> np.ndarray:
+    """Return one scale for all features, shape (n_features,): their deviations keep their proportions."""
+    return np.full_like(scale, np.sqrt(np.mean(scale**2)))
 
 
 def turned_rows(data: TrainingData, mean: np.ndarray, scale: np.ndarray) -> TurnedRows:

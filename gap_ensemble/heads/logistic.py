@@ -14,9 +14,9 @@ from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 from threadpoolctl import threadpool_limits
 
-from gap_ensemble.heads.dense import row_scores
 from gap_ensemble.heads.head import Curves, Head, OnProgress, Outputs, TrainingData, Trial, class_weights, trials
 from gap_ensemble.heads.linear import LinearHead, TurnedRows, scalings, turned_rows
+from gap_ensemble.heads.losses import row_scores
 
 # Strengths that are tried: scikit-learn's C, small is strong, times n_features / 1,000.
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
@@ -139,7 +139,7 @@ def fit_path(
 
 
 def _trials(data: TrainingData) -> list[Trial]:
-    return trials(data, data.rows.n_rows * data.outputs.n_logits <= N_OF_EVERY_PAIR)
+    return trials(data, "every" if data.rows.n_rows * data.outputs.n_logits <= N_OF_EVERY_PAIR else "next")
 
 
 @dataclass

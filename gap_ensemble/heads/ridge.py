@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from gap_ensemble.heads.dense import row_scores
-from gap_ensemble.heads.head import Curves, Head, OnProgress, TrainingData, class_weights, trials
+from gap_ensemble.heads.head import Curves, Head, OnProgress, TrainingData, Trial, class_weights, trials
 from gap_ensemble.heads.linear import LinearHead, scalings, turned_rows
+from gap_ensemble.heads.losses import fit_link, row_scores
 
 # Strengths that are tried: the penalty on the squared coefficients, beside the sum of squared errors, over the number
 # of features.
@@ -31,14 +30,16 @@ class RidgeHead(LinearHead):
     @classmethod
     def n_steps(cls, data: TrainingData) -> int:
         """Return the number of fits, each for all strengths at once."""
-        n_trials = len(trials(data, data.rows.n_rows <= N_OF_EVERY_PAIR))
+        n_trials = len(_trials(data))
         return n_trials * (2 if data.options.normalize is None else 1) + data.n_folds
 
     @classmethod
     def fit_folds(cls, data: TrainingData, on_progress: OnProgress) -> tuple[list[Head], list[Curves]]:
         """Train a head a fold, as `Head.fit_folds` says; a curve has one point, of the fitted head."""
-        tried = trials(data, data.rows.n_rows <= N_OF_EVERY_PAIR)
+        tried = _trials(data)
         penalties = np.array(STRENGTHS) * data.rows.n_features
+        # Scores lie around one half, or for several classes around the classes' shares.
+        expected = np.array([5.0, -2.5 if data.outputs.n_logits == 1 or data.outputs.kind == "labels" else 0.0])
         with threadpool_limits(1):
             all_rows = [turned_rows(data, mean, scale) for mean, scale in scalings(data)]
             # For each fold, way and strength: losses of held-out rows, and the map from scores to logits by them.
@@ -54,7 +55,7 @@ class RidgeHead(LinearHead):
                     scores = np.concatenate([scores for scores, _ in pieces])
                     y = np.concatenate([y for _, y in pieces])
                     for number in range(len(penalties)):
-                        link, loss = fit_link(scores[:, number], y, data)
+                        link, loss = fit_link(scores[:, number], y, data, expected)
                         if loss < best[k][0]:
                             best[k] = (loss, way, number, link)
             heads: list[Head] = []
@@ -115,38 +116,8 @@ def ridge(features: np.ndarray, trains: np.ndarray, data: TrainingData, penaltie
     return np.concatenate([coef, intercept[:, None]], axis=1)
 
 
-def fit_link(scores: np.ndarray, y: np.ndarray, data: TrainingData) -> tuple[np.ndarray, float]:
-    """Find the factor and the offset that make scores logits: those with the least loss. Numbers stay what they are.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n, n_logits)
-    y : ndarray
-        Targets of the rows.
-    data : TrainingData
-        Outputs and options.
-
-    Returns
-    -------
-    link : ndarray of shape (2,)
-        Factor and offset.
-    loss : float
-        The mean loss with it.
-    """
-
-    outputs, weight = data.outputs, None
-    if outputs.kind == "classes":
-        weight = class_weights(y, outputs.n, data.options.class_weight)[y]
-
-    def loss(link: np.ndarray) -> float:
-        losses = row_scores((scores * link[0] + link[1])[:, None], y, outputs)["loss"][:, 0]
-        return float(np.average(losses, weights=weight))
-
-    if outputs.kind == "numbers":
-        return np.array([1.0, 0.0]), loss(np.array([1.0, 0.0]))
-    start = np.array([5.0, 0.0 if outputs.kind == "classes" and outputs.n_logits > 1 else -2.5])
-    found = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-2, "fatol": 1e-5, "maxiter": 100})
-    return found.x, float(found.fun)
+def _trials(data: TrainingData) -> list[Trial]:
+    return trials(data, "every" if data.rows.n_rows <= N_OF_EVERY_PAIR else "next")
 
 
 def _scores(features: np.ndarray, solutions: np.ndarray) -> np.ndarray:

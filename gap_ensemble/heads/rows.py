@@ -69,6 +69,11 @@ class Rows:
         if len(left[1]):
             yield left
 
+    def only(self, chosen: np.ndarray, n_most: int) -> "Rows":
+        """Return those rows alone, shape (n_rows,), bool; of more than `n_most`, the first."""
+        fewer = chosen & (np.cumsum(chosen) <= n_most)
+        return Rows(self.features, fewer, self.columns, self._mean_and_scale)
+
     def whole(self) -> tuple[np.ndarray, np.ndarray]:
         """Return all chosen rows in memory: features (n_rows, n_features) and row numbers (n_rows,)."""
         features, numbers = zip(*self.blocks(), strict=True)

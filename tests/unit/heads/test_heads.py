@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from gap_ensemble.heads import dense, linear
+from gap_ensemble.heads import linear, side_by_side
 from gap_ensemble.heads.combine import fit_mean_weights, fit_stack_weights, mean_row_loss, stack_of
 from gap_ensemble.heads.ensemble import HEADS, Ensemble, EnsembleData, FittedEnsemble, fit_ensemble
 from gap_ensemble.heads.head import Outputs, TrainingData, trials
@@ -153,7 +153,7 @@ def test_heads_trained_side_by_side_are_as_if_trained_alone(
     options = Train(epochs=5, l2=0.01, dropout=0, hidden=hidden, class_weight="balanced", patience=3)
     data = data_of(options, features, label, 3, fold=assign_folds(label, 3, 0), outputs=Outputs("classes", n_classes))
     together, curves_together = HEADS["dense"].fit_folds(data, lambda _: None)
-    monkeypatch.setattr(dense, "STACK_BYTES", 1)
+    monkeypatch.setattr(side_by_side, "SIDE_BY_SIDE_BYTES", 1)
     alone, curves_alone = HEADS["dense"].fit_folds(data, lambda _: None)
     for one, other, curve, other_curve in zip(together, alone, curves_together, curves_alone, strict=True):
         assert one.predict(features) == pytest.approx(other.predict(features), abs=1e-4)
@@ -252,13 +252,14 @@ def test_turned_rows_lose_nothing(n_rows: int, n_features: int) -> None:
     assert features @ rows.coef(np.eye(rows.features.shape[1])) == pytest.approx(rows.features, abs=1e-3)
 
 
-@pytest.mark.parametrize("n_folds", [1, 2, 3, 5])
-def test_no_row_of_a_fold_or_its_group_decides_for_the_fold(n_folds: int) -> None:
+@pytest.mark.parametrize("pairs", ["every", "next", "fewest"])
+@pytest.mark.parametrize("n_folds", [1, 2, 3, 4, 5])
+def test_no_row_of_a_fold_or_its_group_decides_for_the_fold(n_folds: int, pairs: Any) -> None:
     group = np.arange(200) // 4
     label = np.arange(200) % 2
     fold = assign_folds(label, n_folds, 0, group)
     data = data_of(Train(), np.zeros((200, 1), np.float32), label, n_folds, fold=fold, group=group)
-    tried = trials(data, every_pair=True)
+    tried = trials(data, pairs)
     assert {k for trial in tried for k in trial.decides} == set(range(n_folds))
     for trial in tried:
         for k, decides in trial.decides.items():
