@@ -158,7 +158,7 @@ def test_misspelt_key_of_a_backbone(report: Report, right: str, wrong: str) -> N
         (
             changed(("  epochs: 8", "  epochs: 8\n  warmup: 3")),
             "train.warmup: unknown key; known here: head, ensemble, seeds, folds, class_weight, normalize, hidden, "
-            "dropout, l2, optimizer, learning_rate, batch_size, epochs, patience",
+            "dropout, l2, label_smoothing, optimizer, learning_rate, batch_size, epochs, patience",
         ),
         (changed(("address: null", "adress: null")), "cluster.adress: unknown key; did you mean address?"),
         (TEXT + "  colour: red\n", "predict.colour: unknown key; known here: clip"),
