@@ -94,11 +94,11 @@ def plain_script(repository: Path) -> None:
                 keras.layers.Dense(1, "sigmoid", kernel_regularizer=keras.regularizers.L2(options["l2"] or 0.0)),
             ]
         )
-        model.compile(options["optimizer"], "binary_crossentropy", metrics=["accuracy"])
+        model.compile(options["optimizer"] or "adam", "binary_crossentropy", metrics=["accuracy"])
         model.fit(
             (x_train[train] - mean) / std,
             y_train[train],
-            batch_size=options["batch_size"],
+            batch_size=options["batch_size"] or 128,
             epochs=options["epochs"] or 5,
             validation_data=((x_train[val] - mean) / std, y_train[val]),
             verbose=0,

@@ -213,7 +213,7 @@ class Train(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
     optimizer: Optimizer | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 128
+    batch_size: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
 

@@ -28,7 +28,7 @@ from gap_ensemble.heads.head import Curves, Head, OnProgress, Outputs, TrainingD
 from gap_ensemble.heads.linear import alike
 from gap_ensemble.heads.losses import NO_LINK, fit_link
 from gap_ensemble.heads.rows import standardise
-from gap_ensemble.heads.side_by_side import Fits, Layers, fit_side_by_side, layer_sizes, n_epochs
+from gap_ensemble.heads.side_by_side import BATCH_SIZE, Fits, Layers, fit_side_by_side, layer_sizes, n_epochs
 from gap_ensemble.storage.hdf5 import atomic_hdf5
 
 # If `train.l2` is null: strengths that are tried, each with a label smoothing. The penalty is strength * n_features /
@@ -42,8 +42,10 @@ STRENGTHS_OF_MANY = (0.0025, 0.02)
 MAX_WEIGHTS_OF_FEW = 80_000
 # Heads with more weights are trained without a trial, with the first of these strengths.
 MAX_TRIED_WEIGHTS = 2_000_000
-# With at most so many rows, and weights, every pair of folds tries.
-N_OF_EVERY_PAIR, MAX_WEIGHTS_OF_EVERY_PAIR = 5000, 25_000
+# Of few rows and weights every pair of folds tries, and few rows are scaled in every way; more rows are read in larger
+# batches.
+FEW_ROWS, MAX_WEIGHTS_OF_EVERY_PAIR = 5000, 25_000
+BATCH_SIZE_OF_MANY = 512
 # More held-out rows than these decide nothing better.
 MAX_DECIDING_ROWS = 10_000
 
@@ -77,7 +79,7 @@ class DenseHead:
         """Return the number of epochs of all heads, as `Head.n_steps` says."""
         search = Search.of(data)
         n_tried = len(search.candidates) * len(search.trials) * len(search.ways)
-        return n_epochs(data) * (data.n_folds + n_tried)
+        return n_epochs(data, search.batch_size) * (data.n_folds + n_tried)
 
     @classmethod
     def fit_folds(cls, data: TrainingData, on_progress: OnProgress) -> tuple[list[Head], list[Curves]]:
@@ -93,7 +95,7 @@ class DenseHead:
             If the loss is no number any more.
         """
         search = Search.of(data)
-        scalings = {way: _mean_and_scale(way, data) for way in search.ways}
+        scalings = _scalings(search.ways, data)
         chosen = search.choose(data, scalings, on_progress)
         heads: dict[int, DenseHead] = {}
         curves: dict[int, Curves] = {}
@@ -106,6 +108,7 @@ class DenseHead:
                 l2=np.array([chosen[k].l2 for k in folds]),
                 links=np.stack([chosen[k].link for k in folds]),
                 label_smoothing=np.array([chosen[k].label_smoothing for k in folds]),
+                batch_size=search.batch_size,
                 by_curvature=bool(search.trials),
                 with_curves=True,
             )
@@ -175,11 +178,13 @@ class Search:
         Strength of the penalty and label smoothing, tried together. Without trials there is one.
     trials : list of Trial
         None, if the penalty is given or the heads are too large.
+    batch_size : int
     """
 
     ways: list[Way]
     candidates: list[tuple[float, float]]
     trials: list[Trial]
+    batch_size: int
 
     @classmethod
     def of(cls, data: TrainingData) -> "Search":
@@ -188,7 +193,8 @@ class Search:
         n_weights = sum(n_in * n_out for n_in, n_out in layer_sizes(options, data.rows.n_features, outputs))
         given: list[Way] = [] if options.normalize is None else ["standardised" if options.normalize else "as they are"]
         if options.l2 is not None or n_weights > MAX_TRIED_WEIGHTS:
-            return cls(given or ["standardised"], [(STRENGTHS_OF_MANY[0], options.label_smoothing or 0.0)], [])
+            untried = [(STRENGTHS_OF_MANY[0], options.label_smoothing or 0.0)]
+            return cls(given or ["standardised"], untried, [], options.batch_size or BATCH_SIZE)
         few = n_weights <= MAX_WEIGHTS_OF_FEW
         strengths = STRENGTHS if few else STRENGTHS_OF_MANY
         if outputs.kind == "numbers":
@@ -198,9 +204,12 @@ class Search:
         else:
             candidates = [(strength, LABEL_SMOOTHING) for strength in (SMOOTHED if few else strengths)]
             candidates += [(strength, 0.0) for strength in (NOT_SMOOTHED if few else ())]
-        ways: list[Way] = given or (["standardised", "alike"] if few else ["alike"])
-        every_pair = n_weights <= MAX_WEIGHTS_OF_EVERY_PAIR and data.rows.n_rows <= N_OF_EVERY_PAIR
-        return cls(ways, candidates, trials(data, "every" if every_pair else "fewest"))
+        has_few_rows = data.rows.n_rows <= FEW_ROWS
+        # The more rows, the less the scaling matters; many classes take features alike (measured in docs/heads.md).
+        ways: list[Way] = ["alike"] if not few else ["standardised", "alike"] if has_few_rows else ["standardised"]
+        tried = trials(data, "every" if has_few_rows and n_weights <= MAX_WEIGHTS_OF_EVERY_PAIR else "fewest")
+        batch_size = options.batch_size or (BATCH_SIZE if has_few_rows else BATCH_SIZE_OF_MANY)
+        return cls(given or ways, candidates, tried, batch_size)
 
     def choose(
         self, data: TrainingData, scalings: dict[Way, tuple[np.ndarray, np.ndarray]], on_progress: OnProgress
@@ -242,6 +251,7 @@ class Search:
             l2=strengths * penalties,
             links=np.tile(NO_LINK, (n_trials * n_candidates, 1)),
             label_smoothing=smoothing,
+            batch_size=self.batch_size,
             by_curvature=True,
             with_curves=False,
         )
@@ -252,12 +262,13 @@ def _penalty(data: TrainingData, trains: np.ndarray) -> float:
     return float(data.rows.n_features / trains.sum())
 
 
-def _mean_and_scale(way: Way, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
-    """Return what features are scaled by, shape (n_features,) each.
+def _scalings(ways: list[Way], data: TrainingData) -> dict[Way, tuple[np.ndarray, np.ndarray]]:
+    """Return what features are scaled by, mean and scale of shape (n_features,) each.
 
     By the rows that validate, too: a feature's scale says nothing of targets, and all heads can share the rows.
     """
-    if way == "as they are":
-        return np.zeros(data.rows.n_features), np.ones(data.rows.n_features)
+    if ways == ["as they are"]:
+        return {"as they are": (np.zeros(data.rows.n_features), np.ones(data.rows.n_features))}
     mean, scale = data.rows.mean_and_scale()
-    return mean, scale if way == "standardised" else alike(scale)
+    scales: dict[Way, np.ndarray] = {"standardised": scale, "alike": alike(scale)}
+    return {way: (mean, scales[way]) for way in ways}

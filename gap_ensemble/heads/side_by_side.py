@@ -23,16 +23,18 @@ from gap_ensemble.storage.hdf5 import BLOCK_BYTES
 SIDE_BY_SIDE_BYTES = 2**29
 BYTES_PER_WEIGHT = 16
 
-# Optimizer steps of a head, if `train.epochs` is null, and the fewest passes over the rows.
+# Optimizer steps of a head on batches of `BATCH_SIZE`, if `train.epochs` is null, and the fewest passes over the rows.
 N_STEPS = 800
 MIN_EPOCHS = 5
+BATCH_SIZE = 128
 
 MOMENTUM = 0.9
 # Steps with Nesterov's momentum are stable up to (2 + 2 * MOMENTUM) / (1 + 2 * MOMENTUM) = 1.36 over the curvature.
 MAX_STEP = 1.2
 # Where gradients are divided by the curvature: the share of the largest stable rate that is taken, since the noise of
-# batches and of dropout is divided, too; rows by which the rate is found; the least that is added to the moments.
-SHARE_OF_RATE = 0.05
+# batches and of dropout is divided, too, and more of larger batches, because they have less noise (Goyal et al.,
+# "Accurate, large minibatch SGD", 2017); rows by which the rate is found; the least that is added to the moments.
+SHARE_OF_RATE, LARGEST_SHARE = 0.05, 0.2
 MAX_CURVATURE_ROWS = 4096
 LEAST_ADDED = 0.01
 # The second derivative of a row's loss by its logit is at most the inverse of this.
@@ -57,6 +59,7 @@ class Fits:
     label_smoothing : ndarray of shape (n_heads,)
         The share of each target that is dealt out evenly among all classes, or for two classes and for labels among yes
         and no (Szegedy et al., "Rethinking the Inception architecture", 2016; Keras's losses take one for all heads).
+    batch_size : int
     by_curvature : bool
         Whether gradients are divided by the curvature of the loss.
     with_curves : bool
@@ -67,6 +70,7 @@ class Fits:
     l2: np.ndarray
     links: np.ndarray
     label_smoothing: np.ndarray
+    batch_size: int
     by_curvature: bool
     with_curves: bool
 
@@ -89,11 +93,16 @@ def layer_sizes(options: Train, n_features: int, outputs: Outputs) -> list[tuple
     return list(pairwise([n_features, *options.hidden, outputs.n_logits]))
 
 
-def n_epochs(data: TrainingData) -> int:
-    """Return `train.epochs`, or if it is null as many as make `N_STEPS` steps."""
+def n_epochs(data: TrainingData, batch_size: int) -> int:
+    """Return `train.epochs`, or if it is null as many as make `N_STEPS` steps, fewer of larger batches."""
     if data.options.epochs is not None:
         return data.options.epochs
-    return max(MIN_EPOCHS, math.ceil(N_STEPS / math.ceil(data.rows.n_rows / data.options.batch_size)))
+    n_steps = N_STEPS * SHARE_OF_RATE / _share_of_rate(batch_size)
+    return max(MIN_EPOCHS, math.ceil(n_steps / math.ceil(data.rows.n_rows / batch_size)))
+
+
+def _share_of_rate(batch_size: int) -> float:
+    return min(max(SHARE_OF_RATE, SHARE_OF_RATE * batch_size / BATCH_SIZE), LARGEST_SHARE)
 
 
 def fit_side_by_side(data: TrainingData, fits: Fits, on_progress: OnProgress) -> list[Fitted]:
@@ -124,7 +133,7 @@ class SideBySide:
 
         self.data, self.fits, self.n_heads = data, fits, len(fits.l2)
         options, trains, l2 = data.options, fits.trains, fits.l2
-        self.epochs = n_epochs(data)
+        self.epochs = n_epochs(data, fits.batch_size)
         self.patience = options.patience if fits.with_curves else None
         # Of the rows that do not train a head, those of folds validate it.
         self.trains, self.validates = trains.copy(), ~trains & data.rows.chosen[:, None]
@@ -207,7 +216,7 @@ class SideBySide:
             else:
                 rate = stable_rate(self.data, self.fits.l2.max())
         if options.learning_rate is None:
-            n_batches = math.ceil(self.data.rows.n_rows / options.batch_size)
+            n_batches = math.ceil(self.data.rows.n_rows / self.fits.batch_size)
             optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(rate, self.epochs * n_batches)
         else:
             optimizer.learning_rate = options.learning_rate
@@ -230,7 +239,7 @@ class SideBySide:
             largest = max(float(np.linalg.norm(vector)), 1e-30)
             vector /= np.float32(largest)
         optimizer = DividedByCurvature(curvature, np.repeat(added, outputs.n_logits), momentum=MOMENTUM)
-        return optimizer, SHARE_OF_RATE * flatness / max(largest, 1.0)
+        return optimizer, _share_of_rate(self.fits.batch_size) * flatness / max(largest, 1.0)
 
     def fit(self, on_progress: OnProgress) -> list[Fitted]:
         """Train, and return what there is of every head."""
@@ -241,7 +250,7 @@ class SideBySide:
         waited = np.zeros(self.n_heads, int)
         least = np.full(self.n_heads, np.inf)
         for epoch in range(self.epochs):
-            for features, numbers in rows.batches(data.options.batch_size, rng):
+            for features, numbers in rows.batches(self.fits.batch_size, rng):
                 row_weight = self.weight[numbers] / len(numbers)
                 self.model.train_on_batch(features, self._targets(numbers), row_weight)
             on_progress(self.n_heads)

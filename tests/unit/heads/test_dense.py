@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import log_loss
 
+from gap_ensemble.heads import dense
 from gap_ensemble.heads.dense import DenseHead
 from gap_ensemble.heads.head import Outputs, TrainingData
 from gap_ensemble.heads.losses import NO_LINK, fit_link
@@ -109,3 +110,16 @@ def test_a_few_rows_hardly_move_the_link() -> None:
     data = data_of(Train(folds=2), np.zeros((4, 1)), np.array([0, 1, 0, 1]))
     (factor, _), _ = fit_link(np.array([[-1.0], [1.0]]), np.array([0, 1]), data, NO_LINK)
     assert factor < 20  # Without a bound it would be infinite: both are right.
+
+
+@pytest.mark.parametrize("limit", ["FEW_ROWS", "MAX_WEIGHTS_OF_FEW", "MAX_TRIED_WEIGHTS"])
+def test_many_rows_and_many_classes_are_learnt_with_fewer_trials(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, label = apart(n_classes=4)
+    options, outputs = Train(folds=3, epochs=60), Outputs("classes", 4)
+    n_steps = DenseHead.n_steps(data_of(options, features, label, outputs))
+    monkeypatch.setattr(dense, limit, 1)
+    data = data_of(options, features, label, outputs)
+    assert DenseHead.n_steps(data) < n_steps
+    heads, _ = DenseHead.fit_folds(data, lambda _: None)
+    for k, head in enumerate(heads):
+        assert log_loss(label[data.fold == k], head.predict(features[data.fold == k])) < 0.2
