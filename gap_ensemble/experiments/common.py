@@ -175,6 +175,8 @@ class Scored:
         The task's other scores.
     decision : Decision
         Fitted to all shared rows.
+    of_folds : ndarray of shape (n_folds,)
+        The score of every fold.
     """
 
     metric: str
@@ -183,6 +185,7 @@ class Scored:
     loss: float
     usual: dict[str, float]
     decision: Decision
+    of_folds: np.ndarray
 
     def __str__(self) -> str:
         """Return the score and its spread."""
@@ -212,6 +215,7 @@ def score(path: Path, task: Task, y: np.ndarray, decision: Decision) -> Scored:
             -value if task.metric.greater_is_better else value,
             evaluation.usual_scores(),
             evaluation.fit(decision),
+            evaluation.submitted_score_of_folds(decision),
         )
 
 

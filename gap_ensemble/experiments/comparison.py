@@ -4,14 +4,24 @@ import json
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from gap_ensemble.competition.found import read_competition, read_rows
 from gap_ensemble.experiments.blending import fit_blend, write_blend
-from gap_ensemble.experiments.common import Scored, of_test_rows, out_of_fold, require_same_task, score, score_parts
+from gap_ensemble.experiments.common import (
+    Scored,
+    Shared,
+    of_test_rows,
+    out_of_fold,
+    require_same_task,
+    score,
+    score_parts,
+)
+from gap_ensemble.experiments.revisions import fetch
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.params import load_params
-from gap_ensemble.paths import SAMPLE
+from gap_ensemble.paths import ROWS, SAMPLE
 from gap_ensemble.storage.files import write_text
 from gap_ensemble.storage.predictions import open_predictions
 from gap_ensemble.tasks.predicting import write_submission
@@ -22,7 +32,7 @@ COPY = 0.995
 
 
 def compare_experiments(experiments: list[str]) -> None:
-    """Print the scores of experiments on the rows that all of them have.
+    """Print the scores of experiments on the rows that all of them have, and their differences from the best.
 
     Raises
     ------
@@ -36,7 +46,12 @@ def compare_experiments(experiments: list[str]) -> None:
         with out_of_fold(experiments, train.index, folder) as shared:
             y = task.encode(train.loc[shared.row])
             scores = score_parts(shared, task, y, task.decision(load_params().predict), folder)
+            doubts = [*_other_folds(shared), *_other_targets(experiments, train.loc[shared.row], folder)]
     print(_table(scores, {}))
+    for line in _differences(scores):
+        print(line)
+    for doubt in doubts:
+        print(f"WARNING: {doubt}")
 
 
 def blend_experiments(experiments: list[str], how: str, to: Path) -> None:
@@ -103,6 +118,53 @@ def _table(scores: dict[str, Scored], weights: dict[str, float]) -> str:
     return "\n".join(
         "  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def _differences(scores: dict[str, Scored]) -> list[str]:
+    """Return a line for every experiment but the best: how far it is behind, fold by fold.
+
+    The standard error is that of the mean of paired differences, over folds.
+    """
+    best = min(scores, key=lambda name: scores[name].loss)
+    lines = []
+    for name, scored in scores.items():
+        behind = scored.of_folds - scores[best].of_folds
+        behind = behind[np.isfinite(behind)]  # A fold of one class has no AUC.
+        if name == best or len(behind) < 2:
+            continue
+        mean, error = behind.mean(), behind.std(ddof=1) / np.sqrt(len(behind))
+        verdict = "more than noise" if abs(mean) > 2 * error else "within noise (two standard errors)"
+        lines.append(
+            f"{name} against {best}: {mean:+.4f} ± {error:.4f}, mean and standard error of the differences in "
+            f"{len(behind)} folds: {verdict}"
+        )
+    return lines
+
+
+def _other_folds(shared: Shared) -> list[str]:
+    """Return a line if the shared rows do not validate in the same folds everywhere."""
+    folds = {name: part.file.fold[part.place] for name, part in shared.parts.items()}
+    first, *others = folds
+    return [
+        f"{name}: {n:,} of {len(shared.row):,} rows validate in other folds than those of {first}, so the difference "
+        "is that of the folds, too; run the older one again to compare"
+        for name in others
+        if (n := int((folds[name] != folds[first]).sum()))
+    ]
+
+
+def _other_targets(experiments: list[str], train: pd.DataFrame, folder: Path) -> list[str]:
+    """Return a line for every experiment that was trained on other targets than those of the workspace."""
+    lines = []
+    for name in experiments:
+        theirs = read_rows(fetch(name, ROWS, folder)).query("split == 'train'").set_index("row")["target"]
+        n = int((theirs.reindex(train.index) != train["target"]).sum())
+        if n:
+            lines.append(
+                f"{name}: was trained on other targets in {n:,} of {len(train):,} rows; it is scored by those of the "
+                "workspace: run it again to compare"
+            )
+    return lines
 
 
 def _usual(scored: Scored) -> list[str]:

@@ -50,18 +50,27 @@ class Evaluation:
         dict of str to float
             `submission_<metric>`, and with several folds its standard deviation over them, `submission_<metric>_std`.
         """
-        metric = self.task.metric
-        fitted = dict.fromkeys(self.folds, decision)
-        if len(self.folds) > 1:
-            fitted = {k: decision.fit(self.truth[self.fold != k], self.values[self.fold != k]) for k in self.folds}
-
-        def score_of(k: int) -> Scores:
-            return lambda y, values: {metric.name: metric.score(y, fitted[k].apply(values))}
+        metric, fitted = self.task.metric, self._cross_fitted(decision)
 
         def overall(y: np.ndarray, values: np.ndarray) -> dict[str, float]:
             return {metric.name: metric.score(y, by_fold(fitted, values, self.fold))}
 
-        return self._scores("submission_", score_of, overall)
+        return self._scores("submission_", lambda k: self._submitted(fitted[k]), overall)
+
+    def submitted_score_of_folds(self, decision: Decision) -> np.ndarray:
+        """Return the metric on what is submitted of every fold's rows, shape (n_folds,), cross-fitted."""
+        fitted, name = self._cross_fitted(decision), self.task.metric.name
+        return np.array([self._of_fold(k, self._submitted(fitted[k]))[name] for k in self.folds])
+
+    def _cross_fitted(self, decision: Decision) -> dict[int, Decision]:
+        """Return for every fold the decision that is fitted without its rows."""
+        if len(self.folds) == 1:
+            return dict.fromkeys(self.folds, decision)
+        return {k: decision.fit(self.truth[self.fold != k], self.values[self.fold != k]) for k in self.folds}
+
+    def _submitted(self, decision: Decision) -> Scores:
+        metric = self.task.metric
+        return lambda y, values: {metric.name: metric.score(y, decision.apply(values))}
 
     def usual_scores(self) -> dict[str, float]:
         """Return the task's scores of predictions before any decision, `val_<name>`, and their `_std` over folds."""

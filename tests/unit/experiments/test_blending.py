@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from gap_ensemble.competition.found import Competition, Found, Submission, TaskDescription, write_competition
-from gap_ensemble.experiments import common, revisions
+from gap_ensemble.experiments import common, comparison, revisions
 from gap_ensemble.experiments.blending import Blend, fit_blend, write_blend
 from gap_ensemble.experiments.common import Shared, out_of_fold
 from gap_ensemble.experiments.comparison import blend_experiments, compare_experiments
 from gap_ensemble.messages.errors import UserError
-from gap_ensemble.paths import COMPETITION, OOF, TEST
+from gap_ensemble.paths import COMPETITION, OOF, ROWS, TEST
 from gap_ensemble.storage.predictions import open_predictions, prediction_writer
 from tools.workspace import ROOT
 
@@ -39,7 +39,8 @@ def experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         }
     )
     write_competition(Found(CLASSES, pd.DataFrame(), rows, pd.DataFrame({"id": ["2", "1"], "label": "0.5"})))
-    monkeypatch.setattr(common, "fetch", lambda name, path, _folder: tmp_path / name / path)
+    for module in (common, comparison):
+        monkeypatch.setattr(module, "fetch", lambda name, path, _folder: tmp_path / name / path)
     return tmp_path
 
 
@@ -54,6 +55,7 @@ def write_experiment(
             writer.add(values[chosen] if path == OOF else values[:2])
     (folder / COMPETITION).parent.mkdir(parents=True)
     (folder / COMPETITION).write_text((competition or COMPETITION).read_text())
+    (folder / ROWS).write_text(ROWS.read_text())
 
 
 def probabilities(of_truth: np.ndarray | float) -> np.ndarray:
@@ -76,6 +78,34 @@ def test_rows_that_all_have_count_in_any_order_of_arguments(
     assert seen["a"][2] == probabilities(np.linspace(0.5, 0.9, N))[[0, 2, 4]].tolist()
     compare_experiments(["b", "a"])
     assert "30 rows are in all experiments and count, of 30 (b), 60 (a)" in capsys.readouterr().out
+
+
+def test_differences_are_taken_fold_by_fold(experiments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fold = np.arange(N) % 3  # What is hard in one experiment is hard in the other.
+    write_experiment(experiments / "a", probabilities(np.array([0.9, 0.7, 0.5])[fold]))
+    write_experiment(experiments / "b", probabilities(np.array([0.8, 0.61, 0.45])[fold]))
+    write_experiment(experiments / "c", probabilities(np.array([0.5, 0.7, 0.88])[fold]))
+    compare_experiments(["b", "a", "c"])
+    out = capsys.readouterr().out
+    (of_b,) = (line for line in out.splitlines() if line.startswith("b against a: +0."))
+    (of_c,) = (line for line in out.splitlines() if line.startswith("c against a: "))
+    assert of_b.endswith("in 3 folds: more than noise")
+    assert of_c.endswith("in 3 folds: within noise (two standard errors)")
+    assert "WARNING" not in out
+
+
+def test_other_folds_and_other_targets_are_said(experiments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        write_experiment(experiments / name, probabilities(0.7))
+    corrected = ROWS.read_text().replace("r0,train,1,,cat", "r0,train,1,,dog")
+    (experiments / "b" / ROWS).write_text(corrected)
+    fold = (1 + (np.arange(N) + 1) % 3).astype(np.int32)
+    with prediction_writer(experiments / "b" / OOF, [f"r{i}" for i in range(N)], fold, 2) as writer:
+        writer.add(probabilities(0.7))
+    compare_experiments(["a", "b"])
+    out = capsys.readouterr().out
+    assert "WARNING: b: 60 of 60 rows validate in other folds than those of a" in out
+    assert "WARNING: b: was trained on other targets in 1 of 60 rows" in out
 
 
 def test_the_weights_of_a_fold_do_not_know_its_truth(experiments: Path) -> None:
