@@ -78,6 +78,11 @@ def decide(params: Params, task: Task, train: pd.DataFrame) -> Decision:
         n_folds = len(np.unique(predictions.fold))
         counts = {"n_train": len(train) - (len(y) // n_folds if n_folds > 1 else len(y)), "n_val": len(y)}
         metrics = scores | evaluation.usual_scores() | counts | fitted.numbers()
+        for never, n_rows in evaluation.never_submitted(fitted).items():
+            print(
+                f"WARNING: {task.metric.name}: out of fold, {never} is given to no row, though {n_rows:,} of "
+                f"{len(y):,} have it; that can be best for the metric, but look at its pictures in the report"
+            )
         if isinstance(decision, Calibration) and decision.clip != "auto":
             would_be = evaluation.submitted_scores(task.decision(params.predict.model_copy(update={"clip": "auto"})))
             print(f"predict.clip: auto would give {next(iter(would_be.items()))[1]:.4f} out of fold")
