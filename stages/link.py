@@ -47,7 +47,7 @@ def main() -> None:
     write_manifest(pictures)
     counts = pictures["file"].groupby(pictures["split"]).nunique()
     print(f"{counts.get('train', 0):,} training pictures, {counts.get('test', 0):,} test pictures")
-    for line in summary(found.competition, found.rows):
+    for line in summary(found.competition, found.rows, params.data.metric):
         print(line)
 
 

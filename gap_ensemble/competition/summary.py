@@ -7,8 +7,19 @@ import pandas as pd
 from gap_ensemble.competition.found import Competition, Submission
 from gap_ensemble.messages.errors import listed
 
+# What else competitions of a form are often scored by: the files do not say it, their pages do.
+RIVALS = {
+    "probability": "roc_auc",
+    "probabilities": "roc_auc",
+    "class": "f1_macro or balanced_accuracy",
+    "grade": "accuracy",
+    "numbers": "mae",
+    "labels": "f1_micro or f1_macro",
+    "indicators": "f1_micro or f1_macro",
+}
 
-def summary(competition: Competition, rows: pd.DataFrame) -> list[str]:
+
+def summary(competition: Competition, rows: pd.DataFrame, metric: str) -> list[str]:
     """Return what is predicted, from what, and what a row of the submission says.
 
     Parameters
@@ -16,6 +27,8 @@ def summary(competition: Competition, rows: pd.DataFrame) -> list[str]:
     competition : Competition
     rows : DataFrame
         As `data/rows.csv` holds them.
+    metric : str
+        `data.metric` of params.yaml.
     """
     task = competition.task
     what = {
@@ -25,6 +38,9 @@ def summary(competition: Competition, rows: pd.DataFrame) -> list[str]:
         "numbers": f"{len(task.names):,} numbers",
     }[task.kind]
     line = f"{what} ({listed(task.names)}; labels from {task.labels_from}), scored by {task.metric}"
+    rivals = RIVALS.get(competition.submission.form if competition.submission else "")
+    if metric == "auto" and rivals:
+        line += f" (a guess by the form; if the competition's page says {rivals}, for example, set data.metric)"
     if task.kind == "labels":
         targets = rows["target"][rows["split"] == "train"]
         counts = targets.str.count(re.escape(task.separator)) + (targets != "")

@@ -20,7 +20,7 @@ TABLES = {
 def test_labels_groups_and_several_pictures_are_said(tmp_path: Path) -> None:
     result = found(tmp_path, FILES, TABLES, groups="patient", metric="f1_macro")
 
-    assert summary(result.competition, result.rows) == [
+    assert summary(result.competition, result.rows, "f1_macro") == [
         "any of 2 labels (0, 7; labels from train.csv:Target), scored by f1_macro; 1.33 labels a row, in 3 combinations"
         "; 3 groups stay in one fold each",
         "submission: Predicted = all labels of the picture, in one field",
@@ -31,7 +31,17 @@ def test_labels_groups_and_several_pictures_are_said(tmp_path: Path) -> None:
 def test_uneven_numbers_of_pictures_are_said(tmp_path: Path) -> None:
     result = found(tmp_path, FILES[1:], TABLES)
 
-    assert summary(result.competition, result.rows)[-1] == "1 to 2 pictures a row, their mean"
+    assert summary(result.competition, result.rows, "auto")[-1] == "1 to 2 pictures a row, their mean"
+
+
+def test_a_metric_that_was_guessed_is_called_a_guess(tmp_path: Path) -> None:
+    files = [f"train/{colour}.{i}.png" for i in range(3) for colour in COLOURS] + ["test/1.png"]
+    result = found(tmp_path, files, {"sample_submission.csv": "id,label\n1,0.5\n"})
+    assert (
+        "scored by log_loss (a guess by the form; if the competition's page says roc_auc"
+        in (summary(result.competition, result.rows, "auto")[0])
+    )
+    assert summary(result.competition, result.rows, "log_loss")[0].endswith("scored by log_loss")
 
 
 @pytest.mark.parametrize(
