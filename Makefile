@@ -2,6 +2,7 @@
 # make test    set everything up and pass the tests, with their coverage
 # make unit    the unit tests alone
 # make long    the tests that take minutes
+# make experiments   a table of the experiments, narrow enough to read; ARGS='-n 3' for those of the last three commits
 # make setup   the set-up alone: .venv, from the lock file; EXTRA=cuda for an NVIDIA GPU
 # make check   linter, formatter and type checker
 # make lock    write the lock files again from pyproject.toml (needs uv)
@@ -14,7 +15,10 @@ UPGRADE ?= --upgrade
 LOCK = requirements-$(EXTRA).lock
 READY = $(VENV)/ready-$(EXTRA)
 
-.PHONY: demo test unit long setup check lock
+# Columns that `make experiments` leaves out: files, counts but that of the rows that are scored, what is fitted.
+UNREAD = .*/|models|n_train|.*_std|clip_|temperature|Created|State|Executor
+
+.PHONY: demo test unit long experiments setup check lock
 
 demo: setup
 	$(VENV)/bin/python -m tools.demo
@@ -27,6 +31,9 @@ unit: setup
 
 long: setup
 	$(VENV)/bin/python -m pytest -m long $(PYTEST_ARGS)
+
+experiments: setup
+	@$(VENV)/bin/dvc exp show --only-changed --drop '$(UNREAD)' $(ARGS)
 
 setup: $(READY)
 
