@@ -47,7 +47,7 @@ def test_a_small_difference_between_features_that_have_much_in_common_is_learnt(
     fold = np.arange(800) // 2 % 2
     data = EnsembleData(features, label, Outputs("classes", 2), fold, np.arange(800), 0)
     fitted, plain, ours = (
-        fit_ensemble(Train(dropout=0, epochs=60), {"all": slice(0, 60)}, data),
+        fit_ensemble(Train(dropout=0, epochs=40, normalize=True), {"all": slice(0, 60)}, data),
         np.zeros(800),
         np.zeros(800),
     )

@@ -54,7 +54,7 @@ def test_label_smoothing_pulls_probabilities_towards_each_other(n_classes: int) 
 def test_the_link_undoes_the_caution_of_label_smoothing(outputs: Outputs, n_classes: int) -> None:
     features, label = apart(n_classes=n_classes)
     y = label if outputs.kind == "classes" else np.stack([label >= 2, label % 2], axis=1).astype(np.int32)
-    data = data_of(Train(folds=3, epochs=40, label_smoothing=0.3), features, y, outputs)
+    data = data_of(Train(folds=2, epochs=40, label_smoothing=0.3, normalize=True), features, y, outputs)
     heads, curves = DenseHead.fit_folds(data, lambda _: None)
     for k, (head, curve) in enumerate(zip(heads, curves, strict=True)):
         proba = head.predict(features[data.fold == k])
@@ -71,7 +71,7 @@ def test_features_are_scaled_in_the_way_that_held_out_rows_prefer(noise: float) 
     label = np.arange(240) % 2
     signal = rng.normal(size=(240, 4)) + 1.5 * label[:, None]
     features = np.hstack([signal, noise * rng.normal(size=(240, 200))])
-    for head in fit(Train(folds=3, epochs=40), features, label):
+    for head in fit(Train(folds=2, epochs=30), features, label):
         assert np.allclose(head.scale, head.scale[0]) == (noise < 1)
 
 
@@ -115,7 +115,7 @@ def test_a_few_rows_hardly_move_the_link() -> None:
 @pytest.mark.parametrize("limit", ["FEW_ROWS", "MAX_WEIGHTS_OF_FEW", "MAX_TRIED_WEIGHTS"])
 def test_many_rows_and_many_classes_are_learnt_with_fewer_trials(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     features, label = apart(n_classes=4)
-    options, outputs = Train(folds=3, epochs=60), Outputs("classes", 4)
+    options, outputs = Train(folds=2, epochs=60), Outputs("classes", 4)
     n_steps = DenseHead.n_steps(data_of(options, features, label, outputs))
     monkeypatch.setattr(dense, limit, 1)
     data = data_of(options, features, label, outputs)
