@@ -4,7 +4,7 @@ DVC says of a dependency only that it does not exist. This is looked at first, w
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def missing_inputs(params: Params) -> list[str]:
     raw = Path(params.data.raw)
     if not raw.is_dir() and ran.get("data", {}).get("raw") != params.data.raw:
         problems.append(
-            f"{PARAMS_FILE}: data.raw: found {params.data.raw!r}, which is no folder; "
+            f"{PARAMS_FILE}: data.raw: found {params.data.raw!r}, which is no folder{_near(raw, folders=True)}; "
             + (
                 advice_in_copy()
                 or "put the competition's files there (python -m tools.raw download COMPETITION), or name the folder "
@@ -65,13 +65,22 @@ def new_entries(backbones: Mapping[str, Backbone]) -> dict[str, Backbone]:
     return {name: entry for name, entry in backbones.items() if ran.get(f"backbones.{name}") != values[name]}
 
 
+def _near(path: Path, words: Sequence[str] = (), folders: bool = False) -> str:
+    """Return a question after what is most like a path: words, or files or folders beside it."""
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    names = sorted(other.name for other in beside if other.is_dir() == folders)
+    near = difflib.get_close_matches(path.name, [*words, *names], n=1)
+    if not near:
+        return ""
+    relative = near[0] in words or path.parent == WEIGHTS
+    return f" (did you mean {near[0] if relative else path.parent / near[0]}?)"
+
+
 def _accepted(key: str, path: Path) -> str:
     suffix, words = (".h5", ["imagenet", "random"]) if key == "weights" else (".onnx", [])
     files = sorted(file.name for file in WEIGHTS.glob(f"*{suffix}"))
-    near = difflib.get_close_matches(path.name, [*words, *files], n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
     accepted = ", ".join([*words, f"or a path relative to {WEIGHTS}/ or absolute"]).removeprefix("or ")
-    return f"accepted: {accepted}{hint}; there: {listed(files) or 'none'}"
+    return f"accepted: {accepted}{_near(path, words)}; there: {listed(files) or 'none'}"
 
 
 def _parameters_that_ran() -> dict[str, Any]:

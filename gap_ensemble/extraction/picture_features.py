@@ -215,7 +215,10 @@ def _compute(job: ExtractJob, pictures: Sequence[Picture], store: NetworkStore, 
             ) from None
         except UserError:
             writer.save()
-            print(f"{job.name} keeps {n_done:,} of {len(todo):,} pictures; `dvc repro` goes on from there", flush=True)
+            if n_done:
+                print(
+                    f"{job.name} keeps {n_done:,} of {len(todo):,} pictures; `dvc repro` goes on from there", flush=True
+                )
             raise
 
 

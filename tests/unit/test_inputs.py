@@ -54,9 +54,17 @@ def test_a_folder_of_pictures_that_is_not_there(raw: str) -> None:
     )
 
 
+def test_the_folder_that_is_most_like_it_is_named(tmp_path: Path) -> None:
+    Path("data/raw").mkdir(parents=True)
+    assert "which is no folder (did you mean data/raw?); put" in missing_inputs(params_with("data/rwa"))[0]
+    (tmp_path / "dogs-vs-cats").mkdir()
+    (line,) = missing_inputs(params_with(f"{tmp_path}/dogs-vs-cat"))
+    assert f"(did you mean {tmp_path}/dogs-vs-cats?)" in line
+
+
 def test_a_weights_file_that_is_not_there(weights: Path) -> None:
     Path("data/raw").mkdir(parents=True)
-    absolute = str(weights / "gone.h5")
+    absolute = str(weights / "xception.weight.h5")
     first, second = missing_inputs(params_with(A="xcepton.weights.h5", B=absolute, C="xception.weights.h5"))
     assert first == (
         "params.yaml: backbones.A.weights: found 'xcepton.weights.h5', but there is no weights/xcepton.weights.h5; "
@@ -64,6 +72,7 @@ def test_a_weights_file_that_is_not_there(weights: Path) -> None:
         "there: xception.weights.h5"
     )
     assert f"backbones.B.weights: found '{absolute}', but there is no {absolute}; " in second
+    assert f"(did you mean {weights}/xception.weights.h5?)" in second
 
 
 def test_an_onnx_file_that_is_not_there(weights: Path) -> None:

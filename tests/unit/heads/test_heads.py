@@ -60,7 +60,9 @@ def scores_of(label: np.ndarray, proba: np.ndarray) -> dict[str, float]:
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_every_head_learns(head: Any, n_classes: int) -> None:
     # So that the strength of the dense head's penalty is chosen, but fast.
-    scores = out_of_fold(Train(head=head, folds=3, epochs=20, batch_size=32, normalize=True), *made_features(n_classes=n_classes))
+    scores = out_of_fold(
+        Train(head=head, folds=3, epochs=20, batch_size=32, normalize=True), *made_features(n_classes=n_classes)
+    )
     assert scores["accuracy"] > 0.9
     assert scores["log_loss"] < 0.3
 
