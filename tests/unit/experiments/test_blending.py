@@ -82,15 +82,15 @@ def test_rows_that_all_have_count_in_any_order_of_arguments(
 
 def test_differences_are_taken_fold_by_fold(experiments: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fold = np.arange(N) % 3  # What is hard in one experiment is hard in the other.
-    write_experiment(experiments / "a", probabilities(np.array([0.9, 0.7, 0.5])[fold]))
-    write_experiment(experiments / "b", probabilities(np.array([0.8, 0.61, 0.45])[fold]))
-    write_experiment(experiments / "c", probabilities(np.array([0.5, 0.7, 0.88])[fold]))
+    write_experiment(experiments / "a", probabilities(np.array([0.9, 0.85, 0.8])[fold]))
+    write_experiment(experiments / "b", probabilities(np.array([0.7, 0.66, 0.62])[fold]))
+    write_experiment(experiments / "c", probabilities(np.array([0.7, 0.8, 0.88])[fold]))
     compare_experiments(["b", "a", "c"])
     out = capsys.readouterr().out
     (of_b,) = (line for line in out.splitlines() if line.startswith("b against a: +0."))
     (of_c,) = (line for line in out.splitlines() if line.startswith("c against a: "))
-    assert of_b.endswith("in 3 folds: more than noise")
-    assert of_c.endswith("in 3 folds: within noise (two standard errors)")
+    assert of_b.endswith("in 3 folds: worse by more than noise")
+    assert of_c.endswith("in 3 folds: within noise (4.3 standard errors)")
     assert "WARNING" not in out
 
 
@@ -105,6 +105,24 @@ def test_other_folds_and_other_targets_are_said(experiments: Path, capsys: pytes
     compare_experiments(["a", "b"])
     out = capsys.readouterr().out
     assert "WARNING: b: 60 of 60 rows validate in other folds than those of a" in out
+    assert "WARNING: b: was trained on other targets in 1 of 60 rows" in out
+
+
+def test_numbers_are_compared_with_what_few_folds_allow(experiments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    description = TaskDescription("numbers", ["weight"], "", "rmse")
+    y = np.linspace(-1, 11, N).clip(0, 10)  # Both ends occur in every fold: numbers stay within the range of the rest.
+    rows = pd.DataFrame(
+        {"row": [f"r{i}" for i in range(N)], "split": "train", "pictures": 1, "group": "", "target_0": y}
+    )
+    write_competition(Found(Competition(description, None), pd.DataFrame(), rows, pd.DataFrame()))
+    inwards = np.where(y < 5, 1, -1)
+    for name, rmse_of_fold in (("a", [0.1, 0.1, 0.1]), ("b", [0.2, 0.3, 0.4])):
+        write_experiment(experiments / name, (y + inwards * np.array(rmse_of_fold)[np.arange(N) % 3])[:, None])
+    (experiments / "b" / ROWS).write_text(ROWS.read_text().replace("r1,train,1,,0.0", "r1,train,1,,0.5"))
+    compare_experiments(["a", "b"])
+    out = capsys.readouterr().out
+    # 3.5 standard errors, which are not much in three folds.
+    assert "b against a: +0.2000 ± 0.0577, mean and standard error of the differences in 3 folds: within noise" in out
     assert "WARNING: b: was trained on other targets in 1 of 60 rows" in out
 
 
