@@ -19,10 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from gap_ensemble.competition.found import read_competition
 from gap_ensemble.heads.combine import mean_row_loss
@@ -47,6 +51,7 @@ OURS: dict[str, dict[str, Any]] = {
     "seeds-3": {"seeds": 3},
 }
 STRENGTHS = (0.003, 0.01, 0.1, 1.0)
+N_COMPONENTS = {"LDA": 300, "SVC": 300, "HistGradientBoosting": 50}
 
 
 @dataclass
@@ -91,8 +96,25 @@ def cases() -> list[Case]:
 
 def plain_names(case: Case) -> list[str]:
     """Return what scikit-learn is measured with."""
-    kind = "Ridge" if case.data.outputs.kind == "numbers" else "LogisticRegression"
-    return [f"scikit-learn {kind} {strength:g}" for strength in STRENGTHS]
+    if case.data.outputs.kind == "numbers":
+        return [f"scikit-learn Ridge {strength:g}" for strength in STRENGTHS]
+    others = [f"scikit-learn {name} on {n} components" for name, n in N_COMPONENTS.items()]
+    return [*(f"scikit-learn LogisticRegression {strength:g}" for strength in STRENGTHS), *others]
+
+
+def plain_model(name: str) -> Pipeline:
+    """Return the model of a name that `plain_names` returns."""
+    _, kind, *rest = name.split()
+    if kind == "Ridge":
+        return make_pipeline(StandardScaler(), Ridge(alpha=1 / float(rest[0])))
+    if kind == "LogisticRegression":
+        return make_pipeline(StandardScaler(), LogisticRegression(C=float(rest[0]), max_iter=1000))
+    model: Any = {
+        "LDA": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+        "SVC": SVC(probability=True, random_state=0),
+        "HistGradientBoosting": HistGradientBoostingClassifier(random_state=0),
+    }[kind]
+    return make_pipeline(StandardScaler(), PCA(N_COMPONENTS[kind], random_state=0), model)
 
 
 def line(competition: str, name: str, case: Case) -> str:
@@ -110,7 +132,7 @@ def line(competition: str, name: str, case: Case) -> str:
             for numbers, values in fitted.out_of_fold(k):
                 predictions[numbers] = values
     else:
-        predictions = plain(float(name.split()[-1]), data)
+        predictions = plain(name, data)
     seconds = time.perf_counter() - start
     loss = mean_row_loss(data.outputs)
     of_folds = [loss(data.y[data.fold == k], predictions[data.fold == k]) for k in range(data.n_folds)]
@@ -130,17 +152,15 @@ def line(competition: str, name: str, case: Case) -> str:
     )
 
 
-def plain(strength: float, data: EnsembleData) -> np.ndarray:
+def plain(name: str, data: EnsembleData) -> np.ndarray:
     """Return what scikit-learn predicts out of fold from standardised features, shape (n_rows, outputs.n)."""
     predictions = np.zeros((len(data.y), data.outputs.n))
     for k in range(data.n_folds):
         trains, validates = data.fold != k, data.fold == k
-        model: Any = LogisticRegression(C=strength, max_iter=1000)
-        if data.outputs.kind == "numbers":
-            model = Ridge(alpha=1 / strength)
-        elif data.outputs.kind == "labels":
+        model: Any = plain_model(name)
+        if data.outputs.kind == "labels":
             model = OneVsRestClassifier(model)
-        model = make_pipeline(StandardScaler(), model).fit(data.features[trains], data.y[trains])
+        model.fit(data.features[trains], data.y[trains])
         if data.outputs.kind == "numbers":
             predictions[validates] = model.predict(data.features[validates]).reshape(-1, data.outputs.n)
         elif data.outputs.kind == "labels":
