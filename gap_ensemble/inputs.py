@@ -4,7 +4,7 @@ DVC says of a dependency only that it does not exist. This is looked at first, w
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ def missing_inputs(params: Params) -> list[str]:
     raw = Path(params.data.raw)
     if not raw.is_dir() and ran.get("data", {}).get("raw") != params.data.raw:
         problems.append(
-            f"{PARAMS_FILE}: data.raw: found {params.data.raw!r}, which is no folder{_near(raw, folders=True)}; "
+            f"{PARAMS_FILE}: data.raw: found {params.data.raw!r}, which is no folder"
+            f"{_question(_corrected(raw, is_folder=True))}; "
             + (
                 advice_in_copy()
                 or "put the competition's files there (python -m tools.raw download COMPETITION), or name the folder "
@@ -51,10 +52,9 @@ def missing_inputs(params: Params) -> list[str]:
                 has_run = ran.get(f"{section}.{name}", {}).get(key) == file
                 if path not in made and not path.exists() and not has_run:
                     found = f"found {file!r}, but there is no {path}"
-                    problems.append(
-                        f"{PARAMS_FILE}: {section}.{name}.{key}: {found}; "
-                        + "; ".join(filter(None, [_accepted(key, path), advice_in_copy(f"{section}.{name}.{key}")]))
-                    )
+                    written = made if section == "backbones" else ()
+                    advice = [found, _accepted(key, file or "", written), advice_in_copy(f"{section}.{name}.{key}")]
+                    problems.append(f"{PARAMS_FILE}: {section}.{name}.{key}: {'; '.join(filter(None, advice))}")
     return problems
 
 
@@ -65,22 +65,45 @@ def new_entries(backbones: Mapping[str, Backbone]) -> dict[str, Backbone]:
     return {name: entry for name, entry in backbones.items() if ran.get(f"backbones.{name}") != values[name]}
 
 
-def _near(path: Path, words: Sequence[str] = (), folders: bool = False) -> str:
-    """Return a question after what is most like a path: words, or files or folders beside it."""
-    beside = path.parent.iterdir() if path.parent.is_dir() else ()
-    names = sorted(other.name for other in beside if other.is_dir() == folders)
-    near = difflib.get_close_matches(path.name, [*words, *names], n=1)
-    if not near:
-        return ""
-    relative = near[0] in words or path.parent == WEIGHTS
-    return f" (did you mean {near[0] if relative else path.parent / near[0]}?)"
+def _accepted(key: str, name: str, made: Iterable[Path]) -> str:
+    """Return what may stand in place of a name that leads nowhere, what is most like it, and which files there are.
 
-
-def _accepted(key: str, path: Path) -> str:
+    Parameters
+    ----------
+    key : {"weights", "onnx"}
+    name : str
+    made : iterable of Path
+        Weights files that stage finetune writes.
+    """
     suffix, words = (".h5", ["imagenet", "random"]) if key == "weights" else (".onnx", [])
     files = sorted(file.name for file in WEIGHTS.glob(f"*{suffix}"))
+    below = {file for file in {*WEIGHTS.rglob(f"*{suffix}"), *made} if file.suffix == suffix}
+    # As they are to be written: relative to weights/, unless an absolute path was meant.
+    names = [*words, *sorted(file.relative_to(WEIGHTS).as_posix() for file in below)]
+    near = _corrected(Path(name), is_folder=False) if Path(name).is_absolute() else _most_like(name, names)
     accepted = ", ".join([*words, f"or a path relative to {WEIGHTS}/ or absolute"]).removeprefix("or ")
-    return f"accepted: {accepted}{_near(path, words)}; there: {listed(files) or 'none'}"
+    return f"accepted: {accepted}{_question(near)}; there: {listed(files) or 'none'}"
+
+
+def _question(near: str) -> str:
+    return f" (did you mean {near}?)" if near else ""
+
+
+def _most_like(name: str, names: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), "")
+
+
+def _corrected(path: Path, *, is_folder: bool) -> str:
+    """Return a path with the name most like it in place of every part that is not there, or nothing."""
+    here = Path(path.anchor)
+    for part in path.relative_to(path.anchor).parts:
+        name = part
+        if not (here / part).exists():
+            name = _most_like(part, sorted(other.name for other in here.iterdir()) if here.is_dir() else ())
+        if not name:
+            return ""
+        here /= name
+    return str(here) if here.is_dir() == is_folder else ""
 
 
 def _parameters_that_ran() -> dict[str, Any]:

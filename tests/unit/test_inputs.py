@@ -60,6 +60,25 @@ def test_the_folder_that_is_most_like_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "dogs-vs-cats").mkdir()
     (line,) = missing_inputs(params_with(f"{tmp_path}/dogs-vs-cat"))
     assert f"(did you mean {tmp_path}/dogs-vs-cats?)" in line
+    (line,) = missing_inputs(params_with(f"{tmp_path}/dat/raw"))
+    assert f"(did you mean {tmp_path}/data/raw?)" in line
+
+
+@pytest.mark.parametrize(
+    ("found", "meant"),
+    [
+        ("tuned/Tuend.weights.h5", "tuned/Tuned.weights.h5"),  # Stage finetune writes it.
+        ("deep/larg.weights.h5", "deep/large.weights.h5"),
+        ("weights/xception.weights.h5", "xception.weights.h5"),
+        ("imagnet", "imagenet"),
+    ],
+)
+def test_a_weights_file_is_named_as_it_is_to_be_written(weights: Path, found: str, meant: str) -> None:
+    Path("data/raw").mkdir(parents=True)
+    (weights / "deep").mkdir()
+    (weights / "deep/large.weights.h5").touch()
+    (line,) = missing_inputs(params_with(finetune="Tuned", A=found))
+    assert f"(did you mean {meant}?)" in line
 
 
 def test_a_weights_file_that_is_not_there(weights: Path) -> None:
