@@ -208,17 +208,14 @@ def _compute(job: ExtractJob, pictures: Sequence[Picture], store: NetworkStore, 
                         writer.save()
                         last_save = time.monotonic()
             writer.save()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, UserError) as stopped:
             writer.save()
-            raise KeyboardInterrupt(
-                f"{job.name} keeps {n_done:,} of {len(todo):,} pictures; `dvc repro` goes on from there"
-            ) from None
-        except UserError:
-            writer.save()
-            if n_done:
-                print(
-                    f"{job.name} keeps {n_done:,} of {len(todo):,} pictures; `dvc repro` goes on from there", flush=True
-                )
+            if not n_done:
+                raise
+            kept = f"{job.name} keeps {n_done:,} of {len(todo):,} pictures; `dvc repro` goes on from there"
+            if isinstance(stopped, KeyboardInterrupt):
+                raise KeyboardInterrupt(kept) from None
+            print(kept, flush=True)
             raise
 
 

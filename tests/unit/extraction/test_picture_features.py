@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -146,6 +147,21 @@ def test_an_interrupted_run_keeps_what_it_has_and_says_so(
     resumed = features(job, pictures, tmp_path / "store")
     assert counting.n_passes - before == N_PICTURES - n_kept
     assert features(job, pictures, tmp_path / "other store") == resumed
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("no such network")])
+def test_nothing_is_said_to_be_kept_where_nothing_is(
+    error: BaseException,
+    job: ExtractJob,
+    pictures: list[Picture],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(picture_features, "open_engine", Mock(side_effect=error))
+    with pytest.raises((KeyboardInterrupt, UserError)) as stopped:
+        features(job, pictures, tmp_path)
+    assert "keeps" not in f"{stopped.value}{capsys.readouterr().out}"
 
 
 def test_rows_that_are_damaged_on_the_disk_are_computed_again(
