@@ -16,7 +16,7 @@ LOCK = requirements-$(EXTRA).lock
 READY = $(VENV)/ready-$(EXTRA)
 
 # Columns that `make experiments` leaves out: files, counts but that of the rows that are scored, what is fitted.
-UNREAD = .*/|models|n_train|.*_std|clip_|temperature|Created|State|Executor
+UNREAD = .*/|models|params\.yaml$$|n_train|.*_std$$|clip_|temperature|cut_|threshold_|rare_classes_|Created|State|Executor
 
 .PHONY: demo test unit long experiments setup check lock
 
@@ -32,8 +32,9 @@ unit: setup
 long: setup
 	$(VENV)/bin/python -m pytest -m long $(PYTEST_ARGS)
 
-experiments: setup
-	@$(VENV)/bin/dvc exp show --only-changed --drop '$(UNREAD)' $(ARGS)
+# Without setup: a table must not make the environment anew, as it would after `make setup EXTRA=cuda`.
+experiments:
+	@$(firstword $(wildcard $(VENV)/bin/dvc) dvc) exp show --only-changed --drop '$(UNREAD)' $(ARGS)
 
 setup: $(READY)
 

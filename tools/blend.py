@@ -1,6 +1,6 @@
 """Blend several experiments: scores on the rows that all of them have, and the blend's submission.
 
-    dvc exp show --only-changed                                    # names of experiments
+    make experiments                                               # their names
     python -m tools.blend frosty-gnat sonic-wisp                   # weights fitted out of fold
     python -m tools.blend --how mean workspace frosty-gnat --to submissions/blend.csv
     python -m tools.blend --compare frosty-gnat sonic-wisp         # only the scores; nothing is written
