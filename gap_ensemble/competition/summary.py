@@ -7,15 +7,14 @@ import pandas as pd
 from gap_ensemble.competition.found import Competition, Submission
 from gap_ensemble.messages.errors import listed
 
-# What else competitions of a form are often scored by: the files do not say it, their pages do.
+# What else competitions are often scored by that look alike: the files do not say it, their pages do.
 RIVALS = {
-    "probability": "roc_auc",
-    "probabilities": "roc_auc",
-    "class": "f1_macro or balanced_accuracy",
-    "grade": "accuracy",
-    "numbers": "mae",
-    "labels": "f1_micro or f1_macro",
-    "indicators": "f1_micro or f1_macro",
+    "log_loss": "roc_auc",
+    "roc_auc": "log_loss",
+    "accuracy": "f1_macro or balanced_accuracy",
+    "f1_samples": "f1_micro or f1_macro",
+    "quadratic_kappa": "accuracy",
+    "rmse": "mae",
 }
 
 
@@ -38,8 +37,7 @@ def summary(competition: Competition, rows: pd.DataFrame, metric: str) -> list[s
         "numbers": f"{len(task.names):,} numbers",
     }[task.kind]
     line = f"{what} ({listed(task.names)}; labels from {task.labels_from}), scored by {task.metric}"
-    rivals = RIVALS.get(competition.submission.form if competition.submission else "")
-    if metric == "auto" and rivals:
+    if metric == "auto" and (rivals := RIVALS.get(task.metric)):
         line += f" (a guess by the form; if the competition's page says {rivals}, for example, set data.metric)"
     if task.kind == "labels":
         targets = rows["target"][rows["split"] == "train"]

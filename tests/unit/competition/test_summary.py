@@ -38,10 +38,18 @@ def test_a_metric_that_was_guessed_is_called_a_guess(tmp_path: Path) -> None:
     files = [f"train/{colour}.{i}.png" for i in range(3) for colour in COLOURS] + ["test/1.png"]
     result = found(tmp_path, files, {"sample_submission.csv": "id,label\n1,0.5\n"})
     assert (
-        "scored by log_loss (a guess by the form; if the competition's page says roc_auc"
-        in (summary(result.competition, result.rows, "auto")[0])
+        "scored by log_loss (a guess by the form; if the competition's page says roc_auc, for example, set data.metric)"
+        in summary(result.competition, result.rows, "auto")[0]
     )
     assert summary(result.competition, result.rows, "log_loss")[0].endswith("scored by log_loss")
+
+
+def test_another_metric_than_the_one_that_was_guessed_is_named(tmp_path: Path) -> None:
+    result = found(tmp_path, FILES, {**TABLES, "sample_submission.csv": "Id,0,7\nq,0,0\n"})
+    assert (
+        "scored by roc_auc (a guess by the form; if the competition's page says log_loss"
+        in summary(result.competition, result.rows, "auto")[0]
+    )
 
 
 @pytest.mark.parametrize(
