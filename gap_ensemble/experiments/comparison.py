@@ -153,7 +153,7 @@ def _other_folds(shared: Shared) -> list[str]:
     first, *others = folds
     return [
         f"{name}: {n:,} of {len(shared.row):,} rows validate in other folds than those of {first}, so the difference "
-        "is that of the folds, too; run the older one again to compare"
+        "contains luck of the folds; run the older one again with the other's seed to compare"
         for name in others
         if (n := int((folds[name] != folds[first]).sum()))
     ]
