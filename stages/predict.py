@@ -30,7 +30,7 @@ from gap_ensemble.storage.hdf5 import texts
 from gap_ensemble.storage.predictions import open_predictions
 from gap_ensemble.tasks.choose import load_models
 from gap_ensemble.tasks.evaluate import Evaluation
-from gap_ensemble.tasks.predicting import TestRows, predict_test, write_submission
+from gap_ensemble.tasks.predicting import TestRows, never_submitted, predict_test, write_submission
 from gap_ensemble.tasks.task import Task, task_of
 
 
@@ -49,9 +49,16 @@ def main() -> None:
         write_text(SUBMISSION, "")
         print(f"WARNING: {SUBMISSION}: empty, since there is no sample submission; put one beside the pictures")
         return
-    with open_predictions(TEST) as predictions:
+    with open_predictions(TEST) as predictions, open_predictions(OOF) as out_of_fold:
         n_rows = write_submission(SUBMISSION, SAMPLE, task, decision, predictions)
+        never = never_submitted(task, decision, y, predictions, out_of_fold)
     print(f"{SUBMISSION}: {n_rows:,} rows" + ("" if n_rows else "; there are no test pictures yet"))
+    word = "grade" if competition.task.kind == "grades" else "class"
+    for name, count in never.items():
+        print(
+            f"{SUBMISSION}: {word} {name} is given to no row, nor is it out of fold, though {count:,} of {len(y):,} "
+            f"training rows have it; that may well be best for {task.metric.name}: see its pictures in the report"
+        )
 
 
 def decide(params: Params, task: Task, train: pd.DataFrame) -> Decision:
@@ -78,11 +85,6 @@ def decide(params: Params, task: Task, train: pd.DataFrame) -> Decision:
         n_folds = len(np.unique(predictions.fold))
         counts = {"n_train": len(train) - (len(y) // n_folds if n_folds > 1 else len(y)), "n_val": len(y)}
         metrics = scores | evaluation.usual_scores() | counts | fitted.numbers()
-        for never, n_rows in evaluation.never_submitted(fitted).items():
-            print(
-                f"WARNING: {task.metric.name}: out of fold, {never} is given to no row, though {n_rows:,} of "
-                f"{len(y):,} have it; that can be best for the metric, but look at its pictures in the report"
-            )
         if isinstance(decision, Calibration) and decision.clip != "auto":
             would_be = evaluation.submitted_scores(task.decision(params.predict.model_copy(update={"clip": "auto"})))
             print(f"predict.clip: auto would give {next(iter(would_be.items()))[1]:.4f} out of fold")

@@ -9,9 +9,6 @@ from gap_ensemble.scoring.decisions import Decision, by_fold
 from gap_ensemble.storage.predictions import PredictionFile
 from gap_ensemble.tasks.task import Task
 
-# Of more classes, none that is never submitted is named.
-MAX_NAMED = 20
-
 # Takes truth and predictions.
 Scores = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
@@ -59,17 +56,6 @@ class Evaluation:
             return {metric.name: metric.score(y, by_fold(fitted, values, self.fold))}
 
         return self._scores("submission_", lambda k: self._submitted(fitted[k]), overall)
-
-    def never_submitted(self, decision: Decision) -> dict[str, int]:
-        """Return the classes or grades that a fitted decision gives to no row, and how many rows have each.
-
-        Of many classes, some are always rare: then nothing is returned.
-        """
-        submitted = decision.apply(self.values)
-        if submitted.ndim > 1 or not np.issubdtype(submitted.dtype, np.integer) or len(self.task.names) > MAX_NAMED:
-            return {}
-        counts = np.bincount(self.truth, minlength=len(self.task.names))
-        return {name: int(counts[i]) for i, name in enumerate(self.task.names) if counts[i] and i not in submitted}
 
     def submitted_score_of_folds(self, decision: Decision) -> np.ndarray:
         """Return the metric on what is submitted of every fold's rows, shape (n_folds,), cross-fitted."""

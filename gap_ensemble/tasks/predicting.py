@@ -18,6 +18,10 @@ from gap_ensemble.storage.predictions import PredictionFile, prediction_writer
 from gap_ensemble.storage.tables import read_any_table
 from gap_ensemble.tasks.task import Encoding, Task
 
+# Of more classes some are always rare, and of fewer test rows a class some are missing by chance.
+MAX_CLASSES = 20
+MIN_ROWS_A_CLASS = 10
+
 
 @dataclass
 class TestRows:
@@ -107,3 +111,35 @@ def write_submission(path: Path, sample_path: Path, task: Task, decision: Decisi
     with atomic_path(path) as partial:
         table.iloc[place].to_csv(partial, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
     return len(place)
+
+
+def never_submitted(
+    task: Task, decision: Decision, y: np.ndarray, test: PredictionFile, out_of_fold: PredictionFile
+) -> dict[str, int]:
+    """Return the classes or grades that a decision for one class a row gives to no row, and how often each is true.
+
+    Parameters
+    ----------
+    task : Task
+    decision : Decision
+        Fitted.
+    y : ndarray
+        The truth of all training rows.
+    test, out_of_fold : PredictionFile
+
+    Returns
+    -------
+    dict of str to int
+        The number of training rows of each. Empty for other forms, many classes, and few test rows.
+    """
+    n_classes = len(task.names)
+    if y.ndim > 1 or n_classes > MAX_CLASSES or len(test.row) < MIN_ROWS_A_CLASS * n_classes:
+        return {}
+    left = set(np.unique(y).tolist())
+    for predictions in (test, out_of_fold):
+        for _, values in predictions.blocks():
+            submitted = decision.apply(values)
+            if submitted.ndim > 1 or not np.issubdtype(submitted.dtype, np.integer):
+                return {}
+            left -= set(np.unique(submitted).tolist())
+    return {task.names[number]: int((y == number).sum()) for number in sorted(left)}

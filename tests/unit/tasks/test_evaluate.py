@@ -118,21 +118,3 @@ def test_a_score_in_blocks_weighs_every_row_the_same(tmp_path: Path, monkeypatch
         evaluation = Evaluation(many_classes(3), found, y)
         assert evaluation.in_blocks
         assert evaluation.usual_scores()["val_accuracy"] == pytest.approx(0.9)
-
-
-def test_a_grade_that_is_never_submitted_is_named(tmp_path: Path) -> None:
-    description = TaskDescription("grades", ["0", "1", "2"], "train.csv", "quadratic_kappa")
-    task = task_of(Competition(description, Submission("grade", ["id", "grade"])))
-    y = np.arange(60) % 3
-    # Of grade 1, what is expected lies now at one end and now at the other.
-    wrong = np.where(np.arange(60) % 2 == 0, 0, 2)
-    values = np.full((60, 3), 0.05, np.float32)
-    values[np.arange(60), np.where(y == 1, wrong, y)] = 0.9
-    write(tmp_path / "oof.h5", y, values)
-    with open_predictions(tmp_path / "oof.h5") as found:
-        evaluation = Evaluation(task, found, y)
-        assert evaluation.never_submitted(evaluation.fit(task.decision(Predict()))) == {"1": 20}
-        good = evaluation.fit(task.decision(Predict()))
-    write(tmp_path / "good.h5", y, np.eye(3, dtype=np.float32)[y])
-    with open_predictions(tmp_path / "good.h5") as found:
-        assert Evaluation(task, found, y).never_submitted(good) == {}

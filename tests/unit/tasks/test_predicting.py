@@ -10,13 +10,14 @@ import pytest
 from gap_ensemble.competition.found import Competition, Submission, TaskDescription
 from gap_ensemble.heads.head import Outputs
 from gap_ensemble.messages.errors import UserError
+from gap_ensemble.params import Predict
 from gap_ensemble.scoring.decisions import Unchanged
 from gap_ensemble.storage import hdf5
 from gap_ensemble.storage.features import create_features
 from gap_ensemble.storage.hdf5 import text_array
-from gap_ensemble.storage.predictions import open_predictions
+from gap_ensemble.storage.predictions import open_predictions, prediction_writer
 from gap_ensemble.tasks import predicting
-from gap_ensemble.tasks.predicting import predict_test, write_submission
+from gap_ensemble.tasks.predicting import never_submitted, predict_test, write_submission
 from gap_ensemble.tasks.task import Encoding, identity, task_of
 
 PETS = task_of(
@@ -86,3 +87,31 @@ def test_an_id_without_a_row_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sample\.csv: no test row for id z; run `dvc repro`$"):
         submitted(tmp_path, "id,label\na,0\nz,0\n", ["a", "b"])
     assert not (tmp_path / "submission.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("n_test", "test", "out_of_fold", "expected"),
+    [
+        (30, [0, 2], [0, 2], {"mild": 20}),
+        (29, [0, 2], [0, 2], {}),  # Too few to say.
+        (30, [0, 1, 2], [0, 2], {}),
+        (30, [0, 2], [0, 1, 2], {}),
+    ],
+)
+def test_a_grade_that_no_row_is_given_is_named(
+    n_test: int, test: list[int], out_of_fold: list[int], expected: dict[str, int], tmp_path: Path
+) -> None:
+    description = TaskDescription("grades", ["none", "mild", "severe"], "train.csv", "quadratic_kappa")
+    task = task_of(Competition(description, Submission("grade", ["id", "grade"])))
+    for name, n_rows, given in (("test.h5", n_test, test), ("oof.h5", 60, out_of_fold)):
+        with prediction_writer(tmp_path / name, [str(i) for i in range(n_rows)], np.ones(n_rows), 3) as writer:
+            writer.add(np.eye(3)[np.resize(given, n_rows)])
+    with open_predictions(tmp_path / "test.h5") as of_test, open_predictions(tmp_path / "oof.h5") as of_folds:
+        decided = never_submitted(task, task.decision(Predict()), np.arange(60) % 3, of_test, of_folds)
+    assert decided == expected
+
+
+def test_probabilities_give_no_class(tmp_path: Path) -> None:
+    predicted(tmp_path, ["a", "b", "c", "d"] * 5, Scaled(1))
+    with open_predictions(tmp_path / "test.h5") as found:
+        assert never_submitted(PETS, Unchanged(), np.arange(20) % 2, found, found) == {}
