@@ -117,6 +117,7 @@ def test_a_chain_of_fine_tunings_runs_in_order_and_remembers(tmp_path: Path) -> 
         params["finetune"] = {"Scratch": {**FROM_SCRATCH, "epochs": 2}, "Again": {**first, "epochs": 1}}
         params["backbones"] = {"Scratch": first, "Again": {**first, "weights": "tuned/Again.weights.h5"}}
         params["ensemble"]["duplicates"] = None
+        params["train"]["epochs"] = 5
 
     lay_out(tmp_path / "project", change)
     dvc("repro", "extract", cwd=tmp_path / "project")

@@ -139,7 +139,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
         params["data"]["raw"] = str(repository.raw)
         params["backbones"] = {name: {"weights": "random", "input_size": 32} for name in N_FEATURES}
         params["backbones"][FROM_FILE]["weights"] = str(repository.weights)
-        params["train"]["folds"] = N_FOLDS
+        params["train"] |= {"folds": N_FOLDS, "epochs": 5}
         params["predict"]["clip"] = list(CLIP)
 
     repository.change(change)

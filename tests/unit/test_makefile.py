@@ -13,7 +13,7 @@ from tools.workspace import ROOT
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 def test_the_table_of_experiments_has_what_is_read_and_makes_no_environment() -> None:
     done = subprocess.run(
-        ["make", "--dry-run", "experiments", "EXTRA=cuda", "VENV=none", "ARGS=-n 3"],
+        ["make", "--no-print-directory", "--dry-run", "experiments", "EXTRA=cuda", "VENV=none", "ARGS=-n 3"],
         cwd=ROOT,
         capture_output=True,
         text=True,
