@@ -3,6 +3,7 @@
 # make unit    the unit tests alone
 # make long    the tests that take minutes
 # make experiments   a table of the experiments, narrow enough to read; ARGS='-n 3' for those of the last three commits
+# make back    params.yaml and every other file as in the last commit, the outputs from DVC's cache
 # make setup   the set-up alone: .venv, from the lock file; EXTRA=cuda for an NVIDIA GPU
 # make check   linter, formatter and type checker
 # make lock    write the lock files again from pyproject.toml (needs uv)
@@ -18,7 +19,7 @@ READY = $(VENV)/ready-$(EXTRA)
 # Columns that `make experiments` leaves out: files, counts but that of the rows that are scored, what is fitted.
 UNREAD = .*/|models|params\.yaml$$|n_train|.*_std$$|clip_|temperature|cut_|threshold_|rare_classes_|Created|State|Executor
 
-.PHONY: demo test unit long experiments setup check lock
+.PHONY: demo test unit long experiments back setup check lock
 
 demo: setup
 	$(VENV)/bin/python -m tools.demo
@@ -36,6 +37,13 @@ long: setup
 experiments:
 	@$(firstword $(wildcard $(VENV)/bin/dvc) dvc) exp show --only-changed --drop '$(UNREAD)' $(ARGS)
 
+# DVC may leave params.yaml as long as it was, in the second in which git last looked at it; then git, which goes by time
+# and length, takes the values of a failed experiment for its own. Touched, it is read.
+back:
+	@touch params.yaml
+	git restore --staged --worktree .
+	$(firstword $(wildcard $(VENV)/bin/dvc) dvc) checkout
+
 setup: $(READY)
 
 $(READY): $(LOCK)
@@ -43,7 +51,8 @@ $(READY): $(LOCK)
 	f"ERROR: $(PYTHON) is Python {v.major}.{v.minor}; TensorFlow needs 3.11, 3.12 or 3.13: make PYTHON=python3.13 $(MAKECMDGOALS)")'
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $(LOCK)
+	@echo "Installing the packages of $(LOCK): some minutes, without a word."
+	@$(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $(LOCK)
 	@touch $@
 	@echo "Ready. Next: source $(VENV)/bin/activate"
 

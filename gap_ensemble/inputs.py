@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from gap_ensemble.messages.copies import advice_in_copy
 from gap_ensemble.messages.errors import listed
 from gap_ensemble.params import PARAMS_FILE, Backbone, Params
-from gap_ensemble.paths import TUNED, WEIGHTS
+from gap_ensemble.paths import TUNED, WEIGHTS, in_weights
 
 LOCK_FILE = Path("dvc.lock")
 
@@ -48,7 +48,7 @@ def missing_inputs(params: Params) -> list[str]:
         for name, entry in entries.items():
             # A preset may be a name that is no path.
             for key, file in (("weights", entry.weights), ("onnx", entry.onnx)):
-                path = WEIGHTS / (file or "")
+                path = in_weights(file or "")
                 has_run = ran.get(f"{section}.{name}", {}).get(key) == file
                 if path not in made and not path.exists() and not has_run:
                     found = f"found {file!r}, but there is no {path}"

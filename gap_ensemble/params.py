@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gap_ensemble.messages.errors import UserError, one_line
-from gap_ensemble.paths import WEIGHTS
+from gap_ensemble.paths import in_weights
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -111,7 +111,7 @@ class Backbone(Section):
         path = self.weights or ""
         if self.onnx or path.endswith(".onnx"):
             return "onnx"
-        if self.preset or (WEIGHTS / path / "config.json").is_file():
+        if self.preset or (in_weights(path) / "config.json").is_file():
             return "preset"
         return "application"
 

@@ -43,3 +43,16 @@ SUBMISSION = Path("submissions/submission.csv")
 
 # report
 REPORT = RESULTS / "report.html"
+
+# Where DVC puts copies of the repository, in which it runs experiments of its queue.
+COPIES = "/.dvc/tmp/exps/"
+
+
+def in_weights(name: str) -> Path:
+    """Return the path that an entry of params.yaml names: absolute, or relative to `weights/`.
+
+    A copy of the repository has only what git and DVC know. What it lacks is looked for in the repository itself.
+    """
+    path = WEIGHTS / Path(name).expanduser()
+    original, copies, _ = f"{Path.cwd().as_posix()}/".partition(COPIES)
+    return Path(original) / path if copies and not path.exists() else path

@@ -47,9 +47,10 @@ def compare_experiments(experiments: list[str]) -> None:
         with out_of_fold(experiments, train.index, folder) as shared:
             y = task.encode(train.loc[shared.row])
             scores = score_parts(shared, task, y, task.decision(load_params().predict), folder)
-            doubts = [*_other_folds(shared), *_other_targets(shared, task, y, folder)]
+            folds = {name: part.file.fold[part.place] for name, part in shared.parts.items()}
+            doubts = [*_other_folds(folds), *_other_targets(shared, task, y, folder)]
     print(_table(scores, {}))
-    for line in _differences(scores, task.metric.greater_is_better):
+    for line in _differences(scores, folds, task.metric.greater_is_better):
         print(line)
     for doubt in doubts:
         print(f"WARNING: {doubt}")
@@ -121,12 +122,12 @@ def _table(scores: dict[str, Scored], weights: dict[str, float]) -> str:
     )
 
 
-def _differences(scores: dict[str, Scored], greater_is_better: bool) -> list[str]:
+def _differences(scores: dict[str, Scored], folds: dict[str, np.ndarray], greater_is_better: bool) -> list[str]:
     """Return a line for every experiment but the best: how far it is from it, and whether that is more than noise.
 
     Differences are paired fold by fold, not row by row: rows of a group err together, which their number hides, and a
     single row has no AUC or kappa. Noise is what Student's t allows in 95 of 100 cases: with five folds 2.8 standard
-    errors.
+    errors. Where the rows of two experiments (`folds`, by name) validate in different folds, there is no verdict.
     """
     best = min(scores, key=lambda name: scores[name].loss)
     lines = []
@@ -140,6 +141,8 @@ def _differences(scores: dict[str, Scored], greater_is_better: bool) -> list[str
         verdict = f"within noise ({allowed:.1f} standard errors)"
         if abs(mean) > allowed * error:
             verdict = f"{'better' if (mean > 0) == greater_is_better else 'worse'} by more than noise"
+        if (folds[name] != folds[best]).any():
+            verdict = "no verdict, since the folds are not the same"
         lines.append(
             f"{name} against {best}: {mean:+.4f} ± {error:.4f}, mean and standard error of the differences in "
             f"{len(apart)} folds: {verdict}"
@@ -147,13 +150,13 @@ def _differences(scores: dict[str, Scored], greater_is_better: bool) -> list[str
     return lines
 
 
-def _other_folds(shared: Shared) -> list[str]:
-    """Return a line if the shared rows do not validate in the same folds everywhere."""
-    folds = {name: part.file.fold[part.place] for name, part in shared.parts.items()}
+def _other_folds(folds: dict[str, np.ndarray]) -> list[str]:
+    """Return a line if rows do not validate in the same folds everywhere: `folds` has the fold of each, by experiment."""
     first, *others = folds
     return [
-        f"{name}: {n:,} of {len(shared.row):,} rows validate in other folds than those of {first}, so the difference "
-        "contains luck of the folds; run the older one again with the other's seed to compare"
+        f"{name}: {n:,} of {len(folds[name]):,} rows validate in other folds than those of {first}, so the difference "
+        "contains luck of the folds: a target, a group, a near-duplicate or the seed is not the same; run one of them "
+        "again on the files and the seed of the other to compare"
         for name in others
         if (n := int((folds[name] != folds[first]).sum()))
     ]

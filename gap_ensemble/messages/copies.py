@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from gap_ensemble.paths import COPIES
+
 
 def advice_in_copy(key: str = "data.raw") -> str:
     """Return what to do about files that a copy of the repository lacks; nothing in the repository itself.
@@ -11,7 +13,7 @@ def advice_in_copy(key: str = "data.raw") -> str:
     key : str
         The parameter that names the files.
     """
-    if "/.dvc/tmp/exps/" not in f"{Path.cwd().as_posix()}/":
+    if COPIES not in f"{Path.cwd().as_posix()}/":
         return ""
     return (
         "this is a copy of the repository, made by `dvc exp run --queue` or `--temp`, which holds only what git and "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gap_ensemble.networks.network import digest_of
 from gap_ensemble.params import Backbone
-from gap_ensemble.paths import WEIGHTS
+from gap_ensemble.paths import in_weights
 from gap_ensemble.storage.files import write_text
 
 
@@ -20,7 +20,7 @@ def link_files(folder: Path, entry: Backbone) -> None:
         An entry of `backbones`. A name that is no path, such as `imagenet` or `dinov2_small`, is written down instead.
     """
     name = str(entry.onnx or entry.preset or entry.weights)
-    path = WEIGHTS / Path(name).expanduser()
+    path = in_weights(name)
     if path.is_file() and name not in ("imagenet", "random"):
         _link(folder / "file", path)
     elif path.is_dir():

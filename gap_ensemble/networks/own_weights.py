@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gap_ensemble.messages.errors import UserError, one_line
-from gap_ensemble.paths import WEIGHTS
+from gap_ensemble.paths import WEIGHTS, in_weights
 
 
 def find_file(key: str, name: str, accepted: str) -> Path:
@@ -26,7 +26,7 @@ def find_file(key: str, name: str, accepted: str) -> Path:
     UserError
         If there is nothing.
     """
-    path = WEIGHTS / Path(name).expanduser()
+    path = in_weights(name)
     if not path.exists():
         raise UserError(
             f"params.yaml: {key}: {path}: no such file; accepted: {accepted}, its path relative to {WEIGHTS}/ or "

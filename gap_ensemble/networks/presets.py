@@ -30,7 +30,7 @@ from gap_ensemble.networks.network import digest_of
 from gap_ensemble.networks.own_weights import difference
 from gap_ensemble.networks.pixels import Scaling, per_channel
 from gap_ensemble.params import Backbone
-from gap_ensemble.paths import WEIGHTS
+from gap_ensemble.paths import WEIGHTS, in_weights
 
 # By the number of axes of a network's output; what is accepted, the default first.
 POOLINGS = {
@@ -93,7 +93,7 @@ class PresetNetwork(KerasNetwork):
 
     def _find_folder(self) -> Path | None:
         """Return the preset's folder, or None if it is a name for KerasHub."""
-        path = WEIGHTS / Path(self.preset).expanduser()
+        path = in_weights(self.preset)
         if path.is_dir():
             if not (path / "config.json").is_file():
                 raise UserError(

@@ -356,6 +356,8 @@ def test_new_dropout_runs_no_network_and_can_be_compared(repository: Repository)
 @pytest.mark.long
 def test_queued_sweep_of_two_parameters_runs_no_network_and_can_be_blended(repository: Repository) -> None:
     """In copies that see nothing but what git and DVC track: the pictures are named by an absolute path."""
+    shutil.copy(repository.weights, repository.folder / "weights/mine.weights.h5")
+    repository.change(lambda params: params["backbones"][FROM_FILE].update(weights="mine.weights.h5"))
     repository.dvc("repro")
     sweep = ("train.head=logistic", "train.ensemble=concatenate,blend", "train.class_weight=balanced,null")
     repository.dvc("exp", "run", "--queue", *(word for change in sweep for word in ("--set-param", change)))

@@ -7,6 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from gap_ensemble.inputs import missing_inputs, new_entries
+from gap_ensemble.networks.links import link_files
 from gap_ensemble.params import Params, load_params
 from tools.workspace import ROOT
 
@@ -103,6 +104,20 @@ def test_an_onnx_file_that_is_not_there(weights: Path) -> None:
         "params.yaml: backbones.A.onnx: found 'dinov2.onnx', but there is no weights/dinov2.onnx; accepted: a path "
         "relative to weights/ or absolute (did you mean dino.onnx?); there: dino.onnx"
     ]
+
+
+def test_a_copy_of_the_repository_reads_the_files_of_the_original(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC runs queued experiments in copies, which have only what git knows."""
+    copy = tmp_path / ".dvc/tmp/exps/tmp1"
+    (copy / "data/raw").mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    params = params_with(A="xception.weights.h5")
+    assert not missing_inputs(params)
+    link_files(Path("linked"), params.backbones["A"])
+    assert Path("linked/file").resolve() == weights / "xception.weights.h5"
+    assert "there is no" in missing_inputs(params_with(A="other.weights.h5"))[0]
 
 
 def test_weights_that_a_finetune_entry_writes_need_not_be_there() -> None:

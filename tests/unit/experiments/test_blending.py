@@ -105,6 +105,7 @@ def test_other_folds_and_other_targets_are_said(experiments: Path, capsys: pytes
     compare_experiments(["a", "b"])
     out = capsys.readouterr().out
     assert "WARNING: b: 60 of 60 rows validate in other folds than those of a" in out
+    assert "no verdict, since the folds are not the same" in out
     assert "WARNING: b: was trained on other targets in 1 of 60 rows" in out
 
 
