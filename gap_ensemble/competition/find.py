@@ -14,7 +14,7 @@ import pandas as pd
 
 from gap_ensemble.competition.attributes import Attributes
 from gap_ensemble.competition.feature_columns import read_columns
-from gap_ensemble.competition.form import read_form, resolve_metric
+from gap_ensemble.competition.form import doubts_of_metric, read_form, resolve_metric
 from gap_ensemble.competition.found import FEATURE, Competition, Found, Submission, TaskDescription, target_columns
 from gap_ensemble.competition.groups import hint, read_groups
 from gap_ensemble.competition.pooling import Files, read_pooling
@@ -106,6 +106,8 @@ def _form(reading: Reading, target: Target) -> tuple[Submission | None, str]:
             submission, warnings = read_form(path, reading.sample, target, reading.data)
             reading.warnings += warnings
         metric = resolve_metric(submission, target, reading.data)
+        if reading.sample is not None and submission is not None and reading.data.metric != "auto":
+            reading.warnings += doubts_of_metric(path, reading.sample, submission, target, metric)
     except UserError as error:
         reading.problems += error.problems
         return None, ""

@@ -4,6 +4,7 @@ Where no form fits, the nearest are named, with what the files show for and agai
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from gap_ensemble.competition.found import Submission
@@ -16,6 +17,8 @@ from gap_ensemble.params import Data
 DECISIONS = re.compile(r"accuracy|balanced_accuracy|f[12]_\w+|quadratic_kappa")
 # What stands in a field without a value.
 EMPTY = {"nan", "none", "null", "na", "n/a"}
+# Rows of rare classes, as a share of all, that are taken for mistyped.
+MAX_RARE = 0.01
 # Metrics that each kind of task may have.
 METRICS_OF = {
     "classes": r"log_loss|accuracy|balanced_accuracy|roc_auc|f[12]_\w+|map_at_\d+|top_\d+_error|gap|quadratic_kappa",
@@ -241,10 +244,61 @@ def _no_form(path: str, sample: Sample, target: Target) -> str:
             "data.positive_class names the classes whose probability it is, such as "
             f"[{', '.join(names[1:]) if len(names) < 9 else names[-1]}]"
         )
+        advice = _rare_classes(target) + advice
     nearest = ", ".join(text for _, text in sorted(near, key=lambda pair: -pair[0])[:3])
     return f"{path}: {shown} beside the {target.kind} {listed(names)} (from {target.source}), which no form fits; " + (
         f"nearest: {nearest}; {advice}"
     )
+
+
+def _rare_classes(target: Target) -> str:
+    """Say which row has another class than nearly all others, if there are few such rows: it may be mistyped."""
+    counts = Counter(value for (value,) in target.values.values())
+    usual = {name for name, _ in counts.most_common(2)}
+    rare = {row: value for row, (value,) in target.values.items() if value not in usual}
+    if target.kind != "classes" or len(rare) > MAX_RARE * len(target.values):
+        return ""
+    row, value = next(iter(rare.items()))
+    return (
+        f"{len(rare):,} of {len(target.values):,} rows are neither {' nor '.join(sorted(usual))}, such as {row!r} with "
+        f"{value!r}: correct them in {target.source} if they are mistyped; else "
+    )
+
+
+def doubts_of_metric(path: str, sample: Sample, submission: Submission, target: Target, metric: str) -> list[str]:
+    """Return a line if a metric that was given can score the targets, but hardly what the sample shows.
+
+    Parameters
+    ----------
+    path : str
+        The sample's path.
+    sample : Sample
+    submission : Submission
+        The form that was read from it.
+    target : Target
+        What is predicted.
+    metric : str
+        `data.metric`.
+    """
+    column, fractions = sample.columns[0], [value for value in sample.values if is_number(value) and "." in value]
+    found = f"params.yaml: data.metric: found {metric}"
+    if target.kind == "numbers" and {value for values in target.values.values() for value in values} <= {"0", "1"}:
+        return [
+            f"{found}, which makes numbers of {listed(target.names)}, whose values are 0 and 1 only; if they are classes "
+            "or labels, the metric is another one, such as log_loss, roc_auc or accuracy"
+        ]
+    if submission.form == "grade" and any(float(value) % 1 for value in fractions):
+        return [
+            f"{found}, for which whole grades are submitted, but {path} holds {fractions[0]!r} in {column}; if the "
+            "competition scores probabilities, the metric is another one, such as log_loss or roc_auc"
+        ]
+    if submission.form in ("class", "labels") and metric in ("roc_auc", "log_loss"):
+        return [
+            f"{found}, which scores probabilities, but {path} holds {submission.form} in {column}, and that is what is "
+            "submitted; the metric is rather another one, such as "
+            f"{'f1_samples or f1_macro' if submission.form == 'labels' else 'accuracy or f1_macro'}"
+        ]
+    return []
 
 
 def resolve_metric(submission: Submission | None, target: Target, data: Data) -> str:

@@ -151,7 +151,7 @@ def _differences(scores: dict[str, Scored], folds: dict[str, np.ndarray], greate
 
 
 def _other_folds(folds: dict[str, np.ndarray]) -> list[str]:
-    """Return a line if rows do not validate in the same folds everywhere: `folds` has the fold of each, by experiment."""
+    """Return a line if rows do not validate in the same folds everywhere; `folds` has those of every experiment."""
     first, *others = folds
     return [
         f"{name}: {n:,} of {len(folds[name]):,} rows validate in other folds than those of {first}, so the difference "

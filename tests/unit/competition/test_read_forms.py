@@ -336,3 +336,38 @@ def test_names_of_samples(name: str) -> None:
 )
 def test_names_that_are_no_samples(name: str) -> None:
     assert not is_sample(name)
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "sample", "said"),
+    [
+        ("01", "rmse", "0.5", ["makes numbers of label", "0 and 1 only"]),
+        ("01", "quadratic_kappa", "0.5", ["whole grades", "holds '0.5' in label", "log_loss or roc_auc"]),
+        (["a b", "b", "a"], "roc_auc", "a", ["scores probabilities", "holds labels in label", "f1_samples"]),
+        (["a", "b", "c"], "log_loss", "a", ["scores probabilities", "holds class in label", "accuracy"]),
+        ("01", "roc_auc", "0.5", []),
+        ("01234", "quadratic_kappa", "0", []),
+        (["0.5", "1"], "rmse", "0.5", []),
+    ],
+)
+def test_a_metric_that_hardly_fits_the_sample_is_doubted(
+    tmp_path: Path, values: list[str], metric: str, sample: str, said: list[str]
+) -> None:
+    files = [f"images/{i}.jpg" for i in range(14)]
+    tables = {
+        "train.csv": table("id,label", [(i, values[i % len(values)]) for i in range(12)]),
+        "sample_submission.csv": table("id,label", [(i, sample) for i in (12, 13)]),
+    }
+    warnings = [line for line in found(tmp_path, files, tables, metric=metric).warnings if "data.metric: found" in line]
+    assert len(warnings) == bool(said)
+    assert all(part in warnings[0] for part in said)
+
+
+def test_a_mistyped_class_is_named(tmp_path: Path) -> None:
+    files = [f"images/{i}.jpg" for i in range(302)]
+    tables = {
+        "train.csv": table("id,label", [(i, "O" if i == 7 else i % 2) for i in range(300)]),
+        "sample_submission.csv": table("id,label", [(i, "0.5") for i in (300, 301)]),
+    }
+    with pytest.raises(UserError, match=r"1 of 300 rows are neither 0 nor 1, such as '7' with 'O': correct them"):
+        found(tmp_path, files, tables)
