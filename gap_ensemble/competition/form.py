@@ -284,8 +284,8 @@ def doubts_of_metric(path: str, sample: Sample, submission: Submission, target: 
     found = f"params.yaml: data.metric: found {metric}"
     if target.kind == "numbers" and {value for values in target.values.values() for value in values} <= {"0", "1"}:
         return [
-            f"{found}, which makes numbers of {listed(target.names)}, whose values are 0 and 1 only; if they are classes "
-            "or labels, the metric is another one, such as log_loss, roc_auc or accuracy"
+            f"{found}, which makes numbers of {listed(target.names)}, whose values are 0 and 1 only; if they are "
+            "classes or labels, the metric is another one, such as log_loss, roc_auc or accuracy"
         ]
     if submission.form == "grade" and any(float(value) % 1 for value in fractions):
         return [

@@ -33,6 +33,8 @@ class Curvature:
         Eigenvalues of the second moments.
     directions : ndarray of shape (n_directions, n_features), float32
         Their eigenvectors, a row each.
+    beyond : float
+        What the moments along other directions hardly exceed: that of the last of these, or 0 if there are no others.
     """
 
     def __init__(self, features: np.ndarray):
@@ -42,6 +44,7 @@ class Curvature:
         moments, vectors = scipy.linalg.eigh(sample @ sample.T / n, driver="evr", subset_by_index=steepest)
         kept = moments > 1e-5 * max(moments[-1], 1e-30)
         self.moments = moments[kept].astype(np.float32)
+        self.beyond = float(self.moments[0]) if n > MAX_DIRECTIONS else 0.0
         along = vectors[:, kept].T @ sample / np.sqrt(len(sample) * moments[kept])[:, None]
         self.directions = along.astype(np.float32)
 

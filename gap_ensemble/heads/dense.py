@@ -96,7 +96,8 @@ class DenseHead:
         """
         search = Search.of(data)
         scalings = _scalings(search.ways, data)
-        chosen = search.choose(data, scalings, on_progress)
+        scaled = {way: replace(data, rows=data.rows.standardised(*scaling)) for way, scaling in scalings.items()}
+        chosen = search.choose(data, scaled, on_progress)
         heads: dict[int, DenseHead] = {}
         curves: dict[int, Curves] = {}
         for way, (mean, scale) in scalings.items():
@@ -112,8 +113,7 @@ class DenseHead:
                 by_curvature=bool(search.trials),
                 with_curves=True,
             )
-            scaled = replace(data, rows=data.rows.standardised(mean, scale))
-            for k, fitted in zip(folds, fit_side_by_side(scaled, fits, on_progress), strict=True):
+            for k, fitted in zip(folds, fit_side_by_side(scaled[way], fits, on_progress), strict=True):
                 heads[k], curves[k] = cls(data.outputs, mean, scale, fitted.layers), fitted.curves
         return [heads[k] for k in range(data.n_folds)], [curves[k] for k in range(data.n_folds)]
 
@@ -211,9 +211,7 @@ class Search:
         batch_size = options.batch_size or (BATCH_SIZE if has_few_rows else BATCH_SIZE_OF_MANY)
         return cls(given or ways, candidates, tried, batch_size)
 
-    def choose(
-        self, data: TrainingData, scalings: dict[Way, tuple[np.ndarray, np.ndarray]], on_progress: OnProgress
-    ) -> list[Choice]:
+    def choose(self, data: TrainingData, scaled: dict[Way, TrainingData], on_progress: OnProgress) -> list[Choice]:
         """Return for every fold the choice with the least loss on held-out rows, by the link that is best for it."""
         if not self.trials:
             ((strength, smoothing),) = self.candidates
@@ -223,14 +221,13 @@ class Search:
             return [Choice(self.ways[0], penalty, smoothing, NO_LINK) for penalty in penalties]
         fits = self._fits(data)
         best = [(np.inf, Choice(self.ways[0], 0.0, 0.0, NO_LINK))] * data.n_folds
-        for way, mean_and_scale in scalings.items():
-            scaled = replace(data, rows=data.rows.standardised(*mean_and_scale))
-            layers = [fitted.layers for fitted in fit_side_by_side(scaled, fits, on_progress)]
+        for way, of_way in scaled.items():
+            layers = [fitted.layers for fitted in fit_side_by_side(of_way, fits, on_progress)]
             held_out: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(data.n_folds)]
             for number, trial in enumerate(self.trials):
                 of_trial = layers[number * len(self.candidates) :][: len(self.candidates)]
                 for k, decides in trial.decides.items():
-                    features, numbers = scaled.rows.only(decides, MAX_DECIDING_ROWS).whole()
+                    features, numbers = of_way.rows.only(decides, MAX_DECIDING_ROWS).whole()
                     held_out[k].append((np.stack([logits_of(one, features) for one in of_trial]), data.y[numbers]))
             for k, pieces in enumerate(held_out):
                 logits = np.concatenate([logits for logits, _ in pieces], axis=1)

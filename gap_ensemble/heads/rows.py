@@ -52,13 +52,19 @@ class Rows:
             if rng:
                 inside = rng.permutation(inside)
             if len(inside):
-                features = self.features[block, self.columns][inside]
-                if self._mean_and_scale is not None:
-                    features = standardise(features, *self._mean_and_scale)
-                yield features, block.start + inside
+                features = self.features[block, self.columns]
+                if rng or len(inside) < len(features):
+                    features = features[inside]
+                yield self._scaled(features), block.start + inside
 
     def batches(self, batch_size: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield features (n, n_features) and row numbers (n,) of all chosen rows once, in random order."""
+        if isinstance(self.features, np.ndarray):
+            order = rng.permutation(np.flatnonzero(self.chosen))
+            for start in range(0, len(order), batch_size):
+                numbers = order[start : start + batch_size]
+                yield self._scaled(self.features[numbers, self.columns]), numbers
+            return
         left = (np.empty((0, self.n_features), np.float32), np.empty(0, np.int64))
         for block in self.blocks(rng):
             features, numbers = (np.concatenate(parts) for parts in zip(left, block, strict=True))
@@ -68,6 +74,9 @@ class Rows:
             left = features[n_whole:], numbers[n_whole:]
         if len(left[1]):
             yield left
+
+    def _scaled(self, features: np.ndarray) -> np.ndarray:
+        return features if self._mean_and_scale is None else standardise(features, *self._mean_and_scale)
 
     def only(self, chosen: np.ndarray, n_most: int) -> "Rows":
         """Return those rows alone, shape (n_rows,), bool; of more than `n_most`, the first."""
@@ -100,5 +109,7 @@ class Rows:
 
 
 def standardise(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return `(features - mean) / scale` as float32, calculated in float64: some features vary by 1e-20."""
-    return ((features - mean) / scale).astype(np.float32)
+    """Return `(features - mean) / scale`, float32."""
+    scaled = features - mean.astype(np.float32)
+    scaled /= scale.astype(np.float32)
+    return scaled

@@ -66,9 +66,10 @@ def hold_out(label: np.ndarray, group: np.ndarray, share: float, seed: int) -> n
 def assign_folds(label: np.ndarray, n_folds: int, seed: int, group: np.ndarray | None = None) -> np.ndarray:
     """Deal the rows of every class into folds, as evenly as they go.
 
-    Rows are shuffled, sorted by class (stably) and dealt out one after the other, so that fold sizes and the counts of
-    every class in them differ by one at most, also for classes with fewer rows than folds. It takes one sort, where
-    scikit-learn's `StratifiedKFold` takes a pass over all rows for each class.
+    Chance alone wants a fold for every row. In each class, folds that would get too many rows leave the last ones to
+    those that would get too few. So fold sizes and the counts of every class in them differ by one at most, also for
+    classes with fewer rows than folds, and when a label is corrected, nearly all rows stay in their folds, where
+    scikit-learn's `StratifiedKFold` would deal most of them anew.
 
     Parameters
     ----------
@@ -88,18 +89,39 @@ def assign_folds(label: np.ndarray, n_folds: int, seed: int, group: np.ndarray |
         The fold that each row validates, 0 to n_folds - 1; -1 for rows that only train (with `n_folds=1`).
     """
     n_parts = n_folds if n_folds > 1 else PARTS_OF_ONE_SPLIT
-    if group is not None:
+    place = np.random.default_rng(seed).permutation(len(label))
+    if group is None:
+        fold = _dealt(label, place, n_parts)
+    else:
         _, first_rows, group_of_row, sizes = np.unique(
             group, return_index=True, return_inverse=True, return_counts=True
         )
         if sizes[sizes > 1].sum() > MAX_SHARE_IN_GROUPS * len(group) and len(sizes) >= n_parts:
             return _balanced_folds(label, n_folds, seed, group)
-        return assign_folds(label[first_rows], n_folds, seed)[group_of_row]
-    shuffled = np.random.default_rng(seed).permutation(len(label))
-    by_class = shuffled[np.argsort(label[shuffled], kind="stable")]
-    fold = np.empty(len(label), np.int32)
-    fold[by_class] = np.arange(len(label)) % n_parts
+        fold = _dealt(label[first_rows], place[first_rows], n_parts)[group_of_row]
     return fold if n_folds > 1 else np.where(fold == 0, 0, -1).astype(np.int32)
+
+
+def _dealt(label: np.ndarray, place: np.ndarray, n_folds: int) -> np.ndarray:
+    """Return a fold for every row, shape (n,), int32; `place` is another random number for every row."""
+    fold = (place % n_folds).astype(np.int32)
+    _, number, counts = np.unique(label, return_inverse=True, return_counts=True)
+    # Where one class ends in the round of folds, the next goes on.
+    allowed = _in_each_fold(np.cumsum(counts), n_folds) - _in_each_fold(np.cumsum(counts) - counts, n_folds)
+    cell = number * n_folds + fold
+    in_order = np.lexsort((place, cell))
+    wanted = np.bincount(cell, minlength=allowed.size)
+    rank = np.arange(len(label)) - (np.cumsum(wanted) - wanted)[cell[in_order]]
+    moved = in_order[rank >= allowed.ravel()[cell[in_order]]]
+    free = np.maximum(allowed.ravel() - wanted, 0)
+    # Both lists are sorted by class, and have as many of each.
+    fold[moved[np.lexsort((place[moved], number[moved]))]] = np.repeat(np.arange(allowed.size), free) % n_folds
+    return fold
+
+
+def _in_each_fold(n_dealt: np.ndarray, n_folds: int) -> np.ndarray:
+    """Return how many of the first rows of a round lie in each fold, shape (len(n_dealt), n_folds)."""
+    return (n_dealt[:, None] + n_folds - 1 - np.arange(n_folds)) // n_folds
 
 
 def validation_folds(

@@ -16,6 +16,31 @@ def test_every_class_is_spread_evenly() -> None:
         assert np.bincount(label[fold == k], minlength=3).tolist() == pytest.approx([10.6, 3.4, 1.6], abs=1)
 
 
+def test_folds_are_of_one_size_though_classes_are_rare() -> None:
+    for label in (np.arange(1003) // 3, np.arange(7), np.zeros(12, int), np.random.default_rng(0).integers(0, 90, 502)):
+        fold = assign_folds(label, 5, seed=3)
+        sizes = np.bincount(fold, minlength=5)
+        of_class = np.array([np.bincount(fold[label == name], minlength=5) for name in np.unique(label)])
+        assert sizes.max() - sizes.min() <= 1
+        assert (of_class.max(axis=1) - of_class.min(axis=1)).max() <= 1
+
+
+@pytest.mark.parametrize("n_classes", [2, 99])
+def test_folds_survive_a_corrected_label(n_classes: int) -> None:
+    label = np.random.default_rng(0).integers(0, n_classes, 3000)
+    corrected = label.copy()
+    corrected[1234] = (label[1234] + 1) % n_classes
+    before, after = assign_folds(label, 5, seed=0), assign_folds(corrected, 5, seed=0)
+    assert np.mean(before != after) < 0.05
+    assert np.mean(before != assign_folds(label, 5, seed=1)) > 0.7
+
+
+def test_folds_survive_another_near_duplicate() -> None:
+    label, group = np.arange(3000) % 3, np.arange(3000)
+    merged = np.where(group == 1236, 30, group)
+    assert np.mean(assign_folds(label, 5, 0, group) != assign_folds(label, 5, 0, merged)) < 0.05
+
+
 @pytest.mark.parametrize("share", [0.02, 0.9], ids=["few groups", "most rows in groups"])
 @pytest.mark.parametrize("n_folds", [1, 5])
 def test_a_group_stays_in_one_fold_and_the_folds_stay_even(share: float, n_folds: int) -> None:
