@@ -1,6 +1,6 @@
 # make demo    set everything up and run the pipeline on a drawn sample competition, offline
 # make test    set everything up and pass the tests, with their coverage
-# make unit    the unit tests alone
+# make unit    the unit tests alone, without those that take seconds each
 # make long    the tests that take minutes
 # make experiments   a table of the experiments, narrow enough to read; ARGS='-n 3' for those of the last three commits
 # make back    params.yaml and every other file as in the last commit, the outputs from DVC's cache
@@ -28,7 +28,7 @@ test: setup
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile --cov --cov-report term:skip-covered $(PYTEST_ARGS)
 
 unit: setup
-	$(VENV)/bin/python -m pytest -n auto --dist worksteal tests/unit $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal -m 'not long and not slow' tests/unit $(PYTEST_ARGS)
 
 long: setup
 	$(VENV)/bin/python -m pytest -m long $(PYTEST_ARGS)

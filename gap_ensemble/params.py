@@ -208,7 +208,7 @@ class Train(Section):
     # What follows is null where the head finds it.
     normalize: bool | None = None
     hidden: list[Annotated[int, Field(ge=1)]] = []
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
     optimizer: Optimizer | None = None

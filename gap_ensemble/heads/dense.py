@@ -28,7 +28,17 @@ from gap_ensemble.heads.head import Curves, Head, OnProgress, Outputs, TrainingD
 from gap_ensemble.heads.linear import alike
 from gap_ensemble.heads.losses import NO_LINK, fit_link
 from gap_ensemble.heads.rows import standardise
-from gap_ensemble.heads.side_by_side import BATCH_SIZE, Fits, Layers, fit_side_by_side, layer_sizes, n_epochs
+from gap_ensemble.heads.side_by_side import (
+    PACE,
+    PACE_OF_MANY_CLASSES,
+    PACE_OF_MANY_ROWS,
+    Fits,
+    Layers,
+    Pace,
+    fit_side_by_side,
+    layer_sizes,
+    n_epochs,
+)
 from gap_ensemble.storage.hdf5 import atomic_hdf5
 
 # If `train.l2` is null: strengths that are tried, each with a label smoothing. The penalty is strength * n_features /
@@ -37,15 +47,13 @@ from gap_ensemble.storage.hdf5 import atomic_hdf5
 STRENGTHS = (0.0025, 0.01, 0.04, 0.16, 0.64)
 LABEL_SMOOTHING = 0.1
 SMOOTHED, NOT_SMOOTHED = STRENGTHS[:3], STRENGTHS[3:]
-# With many classes (and features) trials are dear. Classes of few rows each want a light penalty, and label smoothing.
-STRENGTHS_OF_MANY = (0.0025, 0.02)
+# With many weights trials are dear. Classes of few rows each want a light penalty, and label smoothing.
+STRENGTHS_OF_MANY, STRENGTHS_OF_MANY_CLASSES = (0.0025, 0.02), (0.001, 0.004)
 MAX_WEIGHTS_OF_FEW = 80_000
-# Heads with more weights are trained without a trial, with the first of these strengths.
-MAX_TRIED_WEIGHTS = 2_000_000
-# Of few rows and weights every pair of folds tries, and few rows are scaled in every way; more rows are read in larger
-# batches.
+# Heads with more weights are trained without a trial.
+MAX_TRIED_WEIGHTS, UNTRIED_STRENGTH = 2_000_000, 0.0025
+# Of few rows and weights every pair of folds tries, and few rows are scaled in every way.
 FEW_ROWS, MAX_WEIGHTS_OF_EVERY_PAIR = 5000, 25_000
-BATCH_SIZE_OF_MANY = 512
 # More held-out rows than these decide nothing better.
 MAX_DECIDING_ROWS = 10_000
 
@@ -79,7 +87,7 @@ class DenseHead:
         """Return the number of epochs of all heads, as `Head.n_steps` says."""
         search = Search.of(data)
         n_tried = len(search.candidates) * len(search.trials) * len(search.ways)
-        return n_epochs(data, search.batch_size) * (data.n_folds + n_tried)
+        return n_epochs(data, search.pace) * (data.n_folds + n_tried)
 
     @classmethod
     def fit_folds(cls, data: TrainingData, on_progress: OnProgress) -> tuple[list[Head], list[Curves]]:
@@ -109,7 +117,7 @@ class DenseHead:
                 l2=np.array([chosen[k].l2 for k in folds]),
                 links=np.stack([chosen[k].link for k in folds]),
                 label_smoothing=np.array([chosen[k].label_smoothing for k in folds]),
-                batch_size=search.batch_size,
+                pace=search.pace,
                 by_curvature=bool(search.trials),
                 with_curves=True,
             )
@@ -178,13 +186,13 @@ class Search:
         Strength of the penalty and label smoothing, tried together. Without trials there is one.
     trials : list of Trial
         None, if the penalty is given or the heads are too large.
-    batch_size : int
+    pace : Pace
     """
 
     ways: list[Way]
     candidates: list[tuple[float, float]]
     trials: list[Trial]
-    batch_size: int
+    pace: Pace
 
     @classmethod
     def of(cls, data: TrainingData) -> "Search":
@@ -193,10 +201,13 @@ class Search:
         n_weights = sum(n_in * n_out for n_in, n_out in layer_sizes(options, data.rows.n_features, outputs))
         given: list[Way] = [] if options.normalize is None else ["standardised" if options.normalize else "as they are"]
         if options.l2 is not None or n_weights > MAX_TRIED_WEIGHTS:
-            untried = [(STRENGTHS_OF_MANY[0], options.label_smoothing or 0.0)]
-            return cls(given or ["standardised"], untried, [], options.batch_size or BATCH_SIZE)
+            untried = [(UNTRIED_STRENGTH, options.label_smoothing or 0.0)]
+            return cls(given or ["standardised"], untried, [], PACE.given(options))
         few = n_weights <= MAX_WEIGHTS_OF_FEW
-        strengths = STRENGTHS if few else STRENGTHS_OF_MANY
+        # Their pace is that of gradients which are divided by the curvature.
+        by_curvature = not options.hidden and options.optimizer is None and options.learning_rate is None
+        many_classes = not few and by_curvature and outputs.kind != "numbers"
+        strengths = STRENGTHS if few else STRENGTHS_OF_MANY_CLASSES if many_classes else STRENGTHS_OF_MANY
         if outputs.kind == "numbers":
             candidates = [(strength, 0.0) for strength in strengths]
         elif options.label_smoothing is not None:
@@ -208,8 +219,8 @@ class Search:
         # The more rows, the less the scaling matters; many classes take features alike (measured in docs/heads.md).
         ways: list[Way] = ["alike"] if not few else ["standardised", "alike"] if has_few_rows else ["standardised"]
         tried = trials(data, "every" if has_few_rows and n_weights <= MAX_WEIGHTS_OF_EVERY_PAIR else "fewest")
-        batch_size = options.batch_size or (BATCH_SIZE if has_few_rows else BATCH_SIZE_OF_MANY)
-        return cls(given or ways, candidates, tried, batch_size)
+        pace = PACE_OF_MANY_CLASSES if many_classes else PACE if has_few_rows else PACE_OF_MANY_ROWS
+        return cls(given or ways, candidates, tried, pace.given(options))
 
     def choose(self, data: TrainingData, scaled: dict[Way, TrainingData], on_progress: OnProgress) -> list[Choice]:
         """Return for every fold the choice with the least loss on held-out rows, by the link that is best for it."""
@@ -248,7 +259,7 @@ class Search:
             l2=strengths * penalties,
             links=np.tile(NO_LINK, (n_trials * n_candidates, 1)),
             label_smoothing=smoothing,
-            batch_size=self.batch_size,
+            pace=self.pace,
             by_curvature=True,
             with_curves=False,
         )

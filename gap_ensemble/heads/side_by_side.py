@@ -25,18 +25,13 @@ from gap_ensemble.storage.hdf5 import BLOCK_BYTES
 SIDE_BY_SIDE_BYTES = 2**29
 BYTES_PER_WEIGHT = 16
 
-# Optimizer steps of a head on batches of `BATCH_SIZE`, if `train.epochs` is null, and the fewest passes over the rows.
-N_STEPS = 800
+# The fewest passes over the rows, if `train.epochs` is null.
 MIN_EPOCHS = 5
-BATCH_SIZE = 128
 
 MOMENTUM = 0.9
 # Steps with Nesterov's momentum are stable up to (2 + 2 * MOMENTUM) / (1 + 2 * MOMENTUM) = 1.36 over the curvature.
 MAX_STEP = 1.2
-# Where gradients are divided by the curvature: the share of the largest stable rate that is taken, since the noise of
-# batches and of dropout is divided, too, and more of larger batches, because they have less noise (Goyal et al.,
-# "Accurate, large minibatch SGD", 2017); rows by which the rate is found; the least that is added to the moments.
-SHARE_OF_RATE, LARGEST_SHARE = 0.05, 0.2
+# Where gradients are divided by the curvature: rows by which the rate is found; the least that is added to the moments.
 MAX_CURVATURE_ROWS = 4096
 LEAST_ADDED = 0.01
 # The second derivative of a row's loss by its logit is at most the inverse of this.
@@ -44,6 +39,43 @@ FLATNESS = {"sigmoid": 4.0, "softmax": 2.0, "squared": 0.5}
 
 # Kernel (n_in, n_out) and bias (n_out,) of every dense layer, float32.
 Layers = list[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How heads are trained where params.yaml does not say it.
+
+    Attributes
+    ----------
+    batch_size : int
+    dropout : float
+    share_of_rate : float
+        Where gradients are divided by the curvature, the share of the largest stable rate that is taken: the noise of
+        batches and of dropout is divided, too. Larger batches have less noise, and a share that is larger in proportion
+        (Goyal et al., "Accurate, large minibatch SGD", 2017).
+    n_steps : int
+        Optimizer steps.
+    """
+
+    batch_size: int
+    dropout: float
+    share_of_rate: float
+    n_steps: int
+
+    def given(self, options: Train) -> "Pace":
+        """Return the pace with what params.yaml says, up to the share and down to the steps of the largest batches."""
+        dropout = self.dropout if options.dropout is None else options.dropout
+        if options.batch_size is None:
+            return replace(self, dropout=dropout)
+        larger = min(max(options.batch_size / self.batch_size, 1), LARGEST_BATCH / self.batch_size)
+        return Pace(options.batch_size, dropout, self.share_of_rate * larger, math.ceil(self.n_steps / larger))
+
+
+LARGEST_BATCH = 512
+PACE = Pace(batch_size=128, dropout=0.5, share_of_rate=0.05, n_steps=800)
+PACE_OF_MANY_ROWS = Pace(batch_size=LARGEST_BATCH, dropout=0.5, share_of_rate=0.2, n_steps=200)
+# A row says little of most classes: gradients are small, so that it takes long steps to get anywhere, and little noise.
+PACE_OF_MANY_CLASSES = Pace(batch_size=LARGEST_BATCH, dropout=0.1, share_of_rate=1.0, n_steps=300)
 
 
 @dataclass
@@ -61,7 +93,7 @@ class Fits:
     label_smoothing : ndarray of shape (n_heads,)
         The share of each target that is dealt out evenly among all classes, or for two classes and for labels among yes
         and no (Szegedy et al., "Rethinking the Inception architecture", 2016; Keras's losses take one for all heads).
-    batch_size : int
+    pace : Pace
     by_curvature : bool
         Whether gradients are divided by the curvature of the loss.
     with_curves : bool
@@ -72,7 +104,7 @@ class Fits:
     l2: np.ndarray
     links: np.ndarray
     label_smoothing: np.ndarray
-    batch_size: int
+    pace: Pace
     by_curvature: bool
     with_curves: bool
 
@@ -95,16 +127,11 @@ def layer_sizes(options: Train, n_features: int, outputs: Outputs) -> list[tuple
     return list(pairwise([n_features, *options.hidden, outputs.n_logits]))
 
 
-def n_epochs(data: TrainingData, batch_size: int) -> int:
-    """Return `train.epochs`, or if it is null as many as make `N_STEPS` steps, fewer of larger batches."""
+def n_epochs(data: TrainingData, pace: Pace) -> int:
+    """Return `train.epochs`, or if it is null as many as make the steps of a pace."""
     if data.options.epochs is not None:
         return data.options.epochs
-    n_steps = N_STEPS * SHARE_OF_RATE / _share_of_rate(batch_size)
-    return max(MIN_EPOCHS, math.ceil(n_steps / math.ceil(data.rows.n_rows / batch_size)))
-
-
-def _share_of_rate(batch_size: int) -> float:
-    return min(max(SHARE_OF_RATE, SHARE_OF_RATE * batch_size / BATCH_SIZE), LARGEST_SHARE)
+    return max(MIN_EPOCHS, math.ceil(pace.n_steps / math.ceil(data.rows.n_rows / pace.batch_size)))
 
 
 def fit_side_by_side(data: TrainingData, fits: Fits, on_progress: OnProgress) -> list[Fitted]:
@@ -135,7 +162,7 @@ class SideBySide:
 
         self.data, self.fits, self.n_heads = data, fits, len(fits.l2)
         options, trains, l2 = data.options, fits.trains, fits.l2
-        self.epochs = n_epochs(data, fits.batch_size)
+        self.epochs = n_epochs(data, fits.pace)
         self.patience = options.patience if fits.with_curves else None
         # Of the rows that do not train a head, those of folds validate it.
         self.trains, self.validates = trains.copy(), ~trains & data.rows.chosen[:, None]
@@ -165,7 +192,7 @@ class SideBySide:
         inputs = outputs = keras.Input((data.rows.n_features,))
         for number, (_, n_out) in enumerate(sizes):
             if number == len(sizes) - 1 and options.hidden:
-                outputs = keras.layers.Dropout(options.dropout)(outputs)
+                outputs = keras.layers.Dropout(fits.pace.dropout)(outputs)
             if number == 0:  # All heads read the same inputs.
                 penalty = _penalty_of_heads(np.repeat(l2, n_out))
                 outputs = keras.layers.Dense(self.n_heads * n_out, kernel_regularizer=penalty)(outputs)
@@ -219,7 +246,7 @@ class SideBySide:
             else:
                 rate = stable_rate(self.data, self.fits.l2.max())
         if options.learning_rate is None:
-            n_batches = math.ceil(self.data.rows.n_rows / self.fits.batch_size)
+            n_batches = math.ceil(self.data.rows.n_rows / self.fits.pace.batch_size)
             optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(rate, self.epochs * n_batches)
         else:
             optimizer.learning_rate = options.learning_rate
@@ -229,11 +256,11 @@ class SideBySide:
         """Return gradient descent that is divided by the curvature, and its rate."""
         from gap_ensemble.heads.curvature import Curvature, DividedByCurvature
 
-        rows, outputs, options = self.data.rows, self.data.outputs, self.data.options
+        rows, outputs, pace = self.data.rows, self.data.outputs, self.fits.pace
         features, weight = _rows_of_curvature(self.data)
         flatness = _flatness(outputs)
         # Dropout adds to the second moments, and so does the penalty, whose second derivative is twice its factor.
-        added = options.dropout / (1 - options.dropout) + 2 * flatness * self.fits.l2
+        added = pace.dropout / (1 - pace.dropout) + 2 * flatness * self.fits.l2
         curvature = Curvature(features)
         # With less than what lies beyond the known directions, steps along others would be short.
         added = np.maximum(added, max(curvature.beyond, LEAST_ADDED))
@@ -245,7 +272,7 @@ class SideBySide:
             largest = max(float(np.linalg.norm(vector)), 1e-30)
             vector /= np.float32(largest)
         optimizer = DividedByCurvature(curvature, np.repeat(added, outputs.n_logits), momentum=MOMENTUM)
-        return optimizer, _share_of_rate(self.fits.batch_size) * flatness / max(largest, 1.0)
+        return optimizer, pace.share_of_rate * flatness / max(largest, 1.0)
 
     def fit(self, on_progress: OnProgress) -> list[Fitted]:
         """Train, and return what there is of every head."""
@@ -291,9 +318,10 @@ class SideBySide:
         Without hidden layers, dropout is in the inputs: what Keras's layer does, from a random byte a number, not a
         float32, which takes a third of the time.
         """
-        n_dropped = 0 if self.data.options.hidden else min(round(256 * self.data.options.dropout), 255)
-        n_most = min(self.fits.batch_size, self.data.rows.n_rows)
-        for features, numbers in self.data.rows.batches(self.fits.batch_size, rng):
+        pace = self.fits.pace
+        n_dropped = 0 if self.data.options.hidden else min(round(256 * pace.dropout), 255)
+        n_most = min(pace.batch_size, self.data.rows.n_rows)
+        for features, numbers in self.data.rows.batches(pace.batch_size, rng):
             weight = self.weight[numbers] / len(numbers)
             if len(numbers) < n_most:  # Rows without a weight fill it up: for another shape, TensorFlow would compile.
                 filling = numbers[:1].repeat(n_most - len(numbers))

@@ -298,6 +298,7 @@ def test_every_id_gets_the_prediction_of_its_own_picture(bad: bool, submission_o
     assert metric()[1] < 0.5
 
 
+@pytest.mark.slow
 def test_however_the_files_are_arranged_the_predictions_are_the_same(submission_of: Submit) -> None:
     painted = one_colour_each()
     write_table("sample_submission.csv", {"id": [name for name, _ in painted.test], "red": 0, "green": 0, "blue": 0})
@@ -332,6 +333,7 @@ def use_labels_of_one_colour_each() -> Painted:
     return painted
 
 
+@pytest.mark.slow
 def test_copies_of_a_picture_validate_in_one_fold_in_shuffled_order(submission_of: Submit, run_stage: RunStage) -> None:
     painted = use_labels_of_one_colour_each()
     names = [name for name, _ in painted.train]
@@ -364,6 +366,7 @@ def test_rows_that_a_network_was_fine_tuned_on_never_validate(submission_of: Sub
     assert set(fold_of()) == {name for name, _ in painted.train[30:]}
 
 
+@pytest.mark.slow
 def test_with_shuffled_labels_that_a_network_memorised_scores_are_at_chance(
     submission_of: Submit, run_stage: RunStage
 ) -> None:

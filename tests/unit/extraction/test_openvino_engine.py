@@ -39,6 +39,7 @@ def test_openvino_in_float32(pictures: np.ndarray, expected: np.ndarray) -> None
     assert np.abs(features - expected).max() < 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_the_number_of_streams_changes_no_bit(pictures: np.ndarray) -> None:
     one, many = (one_by_one(OpenVinoEngine(network(), "float32", n), pictures) for n in (1, 5))
     assert one.tobytes() == many.tobytes()

@@ -51,6 +51,7 @@ def drawn(project: Path, run_stage: Callable[..., str]) -> Path:
     return project
 
 
+@pytest.mark.slow
 def test_a_patient_is_held_out_as_a_whole(drawn: Path, run_stage: Callable[..., str]) -> None:
     change_params(PARAMS_FILE, lambda params: params["train"].update(folds=2))
     run_stage("finetune", "A")

@@ -46,6 +46,7 @@ def mobilenet(**values: Any) -> tuple[Application, Finetune]:
     return network("Tuned", entry), entry
 
 
+@pytest.mark.slow
 def test_only_the_last_block_changes_and_no_statistics_of_batch_normalisation() -> None:
     opened, entry = mobilenet(optimizer="adam", learning_rate=0.01)
     first = first_trained_layer(opened.base, "Tuned", entry)

@@ -36,6 +36,7 @@ def test_the_optimizer_divides_the_kernel_by_its_own_columns_and_leaves_the_bias
     assert keras.ops.convert_to_numpy(bias).tolist() == [-1, -1]
 
 
+@pytest.mark.slow
 def test_a_small_difference_between_features_that_have_much_in_common_is_learnt() -> None:
     rng = np.random.default_rng(0)
     label = np.arange(800) % 2

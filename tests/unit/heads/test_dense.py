@@ -8,10 +8,11 @@ from scipy.special import expit
 from sklearn.metrics import log_loss
 
 from gap_ensemble.heads import dense
-from gap_ensemble.heads.dense import DenseHead
+from gap_ensemble.heads.dense import DenseHead, Search
 from gap_ensemble.heads.head import Outputs, TrainingData
 from gap_ensemble.heads.losses import NO_LINK, fit_link
 from gap_ensemble.heads.rows import Rows
+from gap_ensemble.heads.side_by_side import Pace
 from gap_ensemble.params import Train
 from gap_ensemble.validation.folds import assign_folds
 
@@ -36,6 +37,7 @@ def apart(n_rows: int = 300, n_classes: int = 2) -> tuple[np.ndarray, np.ndarray
     return 2 * rng.normal(size=(n_classes, 40))[label] + rng.normal(size=(n_rows, 40)), label
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_label_smoothing_pulls_probabilities_towards_each_other(n_classes: int) -> None:
     features, label = apart(n_classes=n_classes)
@@ -50,6 +52,7 @@ def test_label_smoothing_pulls_probabilities_towards_each_other(n_classes: int) 
     assert sure.max(axis=1).mean() > 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("outputs", "n_classes"), [(TWO, 2), (Outputs("classes", 4), 4), (Outputs("labels", 2), 4)])
 def test_the_link_undoes_the_caution_of_label_smoothing(outputs: Outputs, n_classes: int) -> None:
     features, label = apart(n_classes=n_classes)
@@ -64,6 +67,7 @@ def test_the_link_undoes_the_caution_of_label_smoothing(outputs: Outputs, n_clas
         assert curve["val_loss"][-1] == pytest.approx(-np.log(certainty).mean(), rel=1e-2, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.02, 30.0])
 def test_features_are_scaled_in_the_way_that_held_out_rows_prefer(noise: float) -> None:
     """Features that say nothing are either faint, and standardising would blow them up, or loud."""
@@ -123,3 +127,20 @@ def test_many_rows_and_many_classes_are_learnt_with_fewer_trials(limit: str, mon
     heads, _ = DenseHead.fit_folds(data, lambda _: None)
     for k, head in enumerate(heads):
         assert log_loss(label[data.fold == k], head.predict(features[data.fold == k])) < 0.2
+
+
+def test_what_is_given_takes_the_place_of_what_many_classes_and_many_rows_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, label = apart(n_classes=4)
+
+    def pace(**options: Any) -> Pace:
+        return Search.of(data_of(Train(folds=2, **options), features, label, Outputs("classes", 4))).pace
+
+    assert (pace().batch_size, pace().dropout) == (128, 0.5)
+    larger = pace(batch_size=256)
+    assert (larger.share_of_rate, larger.n_steps) == (2 * pace().share_of_rate, pace().n_steps / 2)
+    monkeypatch.setattr(dense, "MAX_WEIGHTS_OF_FEW", 1)
+    assert (pace().batch_size, pace().dropout) == (512, 0.1)
+    assert (pace(batch_size=64).batch_size, pace(dropout=0.3).dropout) == (64, 0.3)
+    assert pace(batch_size=4096).n_steps == pace().n_steps  # There are no longer steps than the longest.
+    for options in ({"hidden": [8]}, {"optimizer": "adam"}, {"learning_rate": 0.1}):
+        assert pace(**options).dropout == 0.5

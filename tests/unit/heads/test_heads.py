@@ -70,6 +70,7 @@ def test_every_head_learns(head: Any, n_classes: int) -> None:
 FAST: dict[str, Any] = {"epochs": 15, "l2": 0.01}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -93,6 +94,7 @@ def test_with_shuffled_labels_every_score_is_at_chance(options: Train) -> None:
     assert scores["log_loss"] > 0.685
 
 
+@pytest.mark.slow
 def test_training_from_the_file_in_blocks_is_as_good_as_in_memory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -146,6 +148,7 @@ def test_a_saved_model_predicts_the_same_and_is_saved_alike(head: Any, tmp_path:
     assert Ensemble.load(tmp_path / "0").predict(features) == pytest.approx(proba[0], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_classes", "hidden"), [(2, []), (4, [16, 8])])
 def test_heads_trained_side_by_side_are_as_if_trained_alone(
     n_classes: int, hidden: list[int], monkeypatch: pytest.MonkeyPatch
@@ -270,6 +273,7 @@ def test_no_row_of_a_fold_or_its_group_decides_for_the_fold(n_folds: int, pairs:
             assert not set(group[trial.trains]) & set(group[decides])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("l2", [None, 100.0])
 def test_a_penalty_that_is_steep_for_few_rows_does_not_make_the_head_diverge(l2: float | None) -> None:
     """Many features that have little in common, of few rows: the loss is flat and the penalty is not."""

@@ -191,6 +191,7 @@ def names() -> list[str]:
     return [name for name in dir(keras.applications) if name[0].isupper()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["EfficientNetB0", "MobileNet", "EfficientNetV2B0", "ResNet50"])
 def test_files_go_into_the_layers_that_imagenet_weights_get(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     by_download, from_file = both_routes(name, monkeypatch)

@@ -186,6 +186,7 @@ def test_tensorflow_text_is_never_imported(presets: Path) -> None:
     assert "tensorflow_text" not in sys.modules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dinov2", "vit", "siglip"])
 def test_the_engine_of_processors_computes_them(presets: Path, name: str) -> None:
     network = preset(presets / name)

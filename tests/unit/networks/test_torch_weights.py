@@ -121,6 +121,7 @@ def pytorch_order(network: str, rng: np.random.Generator) -> dict[str, np.ndarra
     return tensors
 
 
+@pytest.mark.slow
 def test_a_converted_file_is_a_backbone(tmp_path: Path) -> None:
     tensors = pytorch_order("EfficientNetLite0", np.random.default_rng(0))
     assert tensors["block1a_dwconv.0"].shape == (32, 1, 3, 3)
