@@ -40,10 +40,11 @@ def main() -> None:
         training = read_training_set(task, file, params)
         warn_of_rare_strata(task.text(training.y), training.fold, params.train.folds)
         encodings = task.encodings(training.y)
-        fitted = [
-            fit_ensemble(params.train, training.columns, training.data(file["train"], encoding))
-            for encoding in encodings
-        ]
+        fitted = []
+        for encoding in encodings:
+            if len(encodings) > 1:
+                print(f"Learning {encoding.name}, one of {len(encodings)} ways; the better one is taken", flush=True)
+            fitted.append(fit_ensemble(params.train, training.columns, training.data(file["train"], encoding)))
         chosen = choose_encoding(task, encodings, fitted, training.y, task.decision(Predict()))
         # Folds of an earlier run by hand, with more of them, must not be averaged in.
         shutil.rmtree(MODELS, ignore_errors=True)

@@ -242,7 +242,7 @@ class Writer:
             )
         n_whole = len(_whole_records(self.paths["keys"], n_columns))
         for name, record_bytes in (("keys", KEY_BYTES), ("rows", 4 * n_columns)):
-            number = os.open(self.paths[name], os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            number = os.open(self.paths[name], os.O_RDWR | os.O_CREAT, 0o666)
             file = self.files[name] = open(number, "r+b")  # noqa: SIM115
             file.truncate(n_whole * record_bytes)  # What a kill has left half-written.
             file.seek(0, os.SEEK_END)
