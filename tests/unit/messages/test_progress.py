@@ -2,7 +2,6 @@
 
 import pytest
 
-from gap_ensemble.messages import progress
 from gap_ensemble.messages.progress import Progress
 
 
@@ -10,7 +9,7 @@ from gap_ensemble.messages.progress import Progress
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return the seconds that have passed, in a list, to be changed."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     return now
 
 
@@ -29,8 +28,12 @@ def test_lines_come_every_half_minute(clock: list[float], capsys: pytest.Capture
 def test_workers_are_counted_and_a_failure_ends_without_a_line(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ZeroDivisionError), Progress(10, "Reading", "rows", n_workers=lambda: 2) as reading:
-        clock[0] += 31
-        reading.add(5)
-        raise ZeroDivisionError
+    def fail() -> None:
+        with Progress(10, "Reading", "rows", n_workers=lambda: 2) as reading:
+            clock[0] += 31
+            reading.add(5)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert capsys.readouterr().out == "Reading: 5 of 10 rows, 0.2 a second, 2 workers, 00:31 left\n"
