@@ -23,6 +23,7 @@ def network(name: str, entry: Backbone) -> Application:
     return opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n_blocks", "last"),
     [

@@ -39,6 +39,7 @@ def listed_plots() -> list[str]:
     return [name for name in files if name.startswith("results/training")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curves", CURVES.values(), ids=CURVES)
 @pytest.mark.parametrize("kind", ["classes", "labels", "grades", "numbers"])
 def test_every_listed_plot_is_written(

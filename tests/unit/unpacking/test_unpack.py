@@ -285,6 +285,7 @@ def test_members_are_listed_in_the_order_of_their_bytes() -> None:
     assert [str(member.target) for member in members] == list(FLAT)
 
 
+@pytest.mark.slow
 # Every eleventh byte, and with -m long every byte.
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
