@@ -32,7 +32,7 @@ from gap_ensemble.storage.store import Damaged, NetworkStore, StoredRows, open_s
 
 SECONDS_BETWEEN_SAVES = 20
 # Pictures that a worker gets at a time, on a processor: a few seconds of work. On a GPU, so many batches.
-CHUNK = 32
+CHUNK = 64
 BATCHES_IN_CHUNK = 8
 
 
