@@ -138,7 +138,7 @@ class MostProbable:
             return self
         frequency = np.maximum(np.bincount(y, minlength=values.shape[1]), 1) / len(y)
         candidates = [replace(self, raised=raised, frequency=frequency) for raised in (0.0, 0.25, 0.5, 0.75, 1.0)]
-        return min(candidates, key=lambda candidate: candidate.metric.loss(y, candidate.apply(values)))
+        return min(candidates, key=lambda candidate: _to_compare(candidate.metric.loss(y, candidate.apply(values))))
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Return the index of a class, shape (n_samples,)."""
@@ -168,6 +168,11 @@ class Guesses:
     def numbers(self) -> dict[str, float]:
         """Return nothing."""
         return {}
+
+
+def _to_compare(loss: float) -> float:
+    """Return a loss without its last digits, which depend on the order of the rows: ties are not theirs to break."""
+    return round(loss, 10)
 
 
 # Where cut points may lie between two grades, in grades.
@@ -202,12 +207,14 @@ class CutPoints:
         shares = np.cumsum(np.bincount(y, minlength=self.n_grades))[:-1] / len(y)
         starts = [cuts, np.maximum.accumulate(np.quantile(expected, shares))]
         fitted = [self._climb(y, expected, np.array(start), grid) for start in starts]
-        best = min(fitted, key=lambda found: self.metric.loss(y, np.searchsorted(found, expected, side="right")))
+        best = min(
+            fitted, key=lambda found: _to_compare(self.metric.loss(y, np.searchsorted(found, expected, side="right")))
+        )
         return replace(self, cuts=tuple(float(cut) for cut in best))
 
     def _climb(self, y: np.ndarray, expected: np.ndarray, cuts: np.ndarray, grid: np.ndarray) -> np.ndarray:
         def loss(candidate: np.ndarray) -> float:
-            return self.metric.loss(y, np.searchsorted(candidate, expected, side="right"))
+            return _to_compare(self.metric.loss(y, np.searchsorted(candidate, expected, side="right")))
 
         least = loss(cuts)
         for _ in range(5):
@@ -280,7 +287,7 @@ class Thresholds:
         )
 
         def loss(thresholds: np.ndarray) -> float:
-            return self.metric.loss(y, replace(fitted, thresholds=thresholds).apply(values))
+            return _to_compare(self.metric.loss(y, replace(fitted, thresholds=thresholds).apply(values)))
 
         best = min((np.full(n_labels, t) for t in THRESHOLDS), key=loss)
         least = loss(best)

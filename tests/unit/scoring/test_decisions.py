@@ -176,3 +176,15 @@ def test_shuffled_labels_stay_at_chance_with_thresholds() -> None:
     score = metric.score(y, cross_fitted(Thresholds(metric), y, rng.random((600, 5)), np.arange(600) % 5))
     everything = metric.score(y, np.ones_like(y, bool))  # The best that is possible without knowing anything.
     assert score < everything + 0.03
+
+
+def test_the_order_of_the_rows_breaks_no_tie() -> None:
+    """Sums in another order differ in the last digit: programs would give one experiment different scores."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        y = (rng.random((30, 3)) < 0.35).astype(np.int32)
+        values = np.round(np.clip(0.2 * y + 0.8 * rng.random((30, 3)), 0, 1), 1)
+        orders = [np.arange(30), *(rng.permutation(30) for _ in range(4))]
+        decision = Thresholds(find_metric("f1_samples"))
+        thresholds = [np.array(decision.fit(y[rows], values[rows]).thresholds) for rows in orders]
+        assert np.ptp(thresholds, axis=0).max() == 0
