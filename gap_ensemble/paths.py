@@ -44,15 +44,21 @@ SUBMISSION = Path("submissions/submission.csv")
 # report
 REPORT = RESULTS / "report.html"
 
-# Where DVC puts copies of the repository, in which it runs experiments of its queue.
-COPIES = "/.dvc/tmp/exps/"
+
+def original_of_copy() -> Path | None:
+    """Return the repository, where the current folder is a copy of it, in which DVC runs an experiment of its queue.
+
+    A copy has only what git and DVC know.
+    """
+    original, copies, _ = f"{Path.cwd().as_posix()}/".partition("/.dvc/tmp/exps/")
+    return Path(original) if copies else None
 
 
 def in_weights(name: str) -> Path:
     """Return the path that an entry of params.yaml names: absolute, or relative to `weights/`.
 
-    A copy of the repository has only what git and DVC know. What it lacks is looked for in the repository itself.
+    What a copy of the repository lacks is looked for in the repository itself.
     """
     path = WEIGHTS / Path(name).expanduser()
-    original, copies, _ = f"{Path.cwd().as_posix()}/".partition(COPIES)
-    return Path(original) / path if copies and not path.exists() else path
+    original = original_of_copy()
+    return path if original is None or path.exists() else original / path

@@ -253,10 +253,12 @@ def _no_form(path: str, sample: Sample, target: Target) -> str:
 
 def _rare_classes(target: Target) -> str:
     """Say which row has another class than nearly all others, if there are few such rows: it may be mistyped."""
+    if target.kind != "classes":  # Others may have several values a row.
+        return ""
     counts = Counter(value for (value,) in target.values.values())
     usual = {name for name, _ in counts.most_common(2)}
     rare = {row: value for row, (value,) in target.values.items() if value not in usual}
-    if target.kind != "classes" or len(rare) > MAX_RARE * len(target.values):
+    if len(rare) > MAX_RARE * len(target.values):
         return ""
     row, value = next(iter(rare.items()))
     return (
@@ -280,14 +282,14 @@ def doubts_of_metric(path: str, sample: Sample, submission: Submission, target: 
     metric : str
         `data.metric`.
     """
-    column, fractions = sample.columns[0], [value for value in sample.values if is_number(value) and "." in value]
+    column, fractions = sample.columns[0], [value for value in sample.values if is_number(value) and float(value) % 1]
     found = f"params.yaml: data.metric: found {metric}"
     if target.kind == "numbers" and {value for values in target.values.values() for value in values} <= {"0", "1"}:
         return [
             f"{found}, which makes numbers of {listed(target.names)}, whose values are 0 and 1 only; if they are "
             "classes or labels, the metric is another one, such as log_loss, roc_auc or accuracy"
         ]
-    if submission.form == "grade" and any(float(value) % 1 for value in fractions):
+    if submission.form == "grade" and fractions:
         return [
             f"{found}, for which whole grades are submitted, but {path} holds {fractions[0]!r} in {column}; if the "
             "competition scores probabilities, the metric is another one, such as log_loss or roc_auc"

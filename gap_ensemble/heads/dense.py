@@ -118,7 +118,7 @@ class DenseHead:
                 links=np.stack([chosen[k].link for k in folds]),
                 label_smoothing=np.array([chosen[k].label_smoothing for k in folds]),
                 pace=search.pace,
-                by_curvature=bool(search.trials),
+                by_curvature=search.by_curvature,
                 with_curves=True,
             )
             for k, fitted in zip(folds, fit_side_by_side(scaled[way], fits, on_progress), strict=True):
@@ -187,12 +187,15 @@ class Search:
     trials : list of Trial
         None, if the penalty is given or the heads are too large.
     pace : Pace
+    by_curvature : bool
+        As `Fits` has it: only of one linear layer, whose rate is found.
     """
 
     ways: list[Way]
     candidates: list[tuple[float, float]]
     trials: list[Trial]
     pace: Pace
+    by_curvature: bool
 
     @classmethod
     def of(cls, data: TrainingData) -> "Search":
@@ -202,10 +205,10 @@ class Search:
         given: list[Way] = [] if options.normalize is None else ["standardised" if options.normalize else "as they are"]
         if options.l2 is not None or n_weights > MAX_TRIED_WEIGHTS:
             untried = [(UNTRIED_STRENGTH, options.label_smoothing or 0.0)]
-            return cls(given or ["standardised"], untried, [], PACE.given(options))
+            return cls(given or ["standardised"], untried, [], PACE.given(options), False)
         few = n_weights <= MAX_WEIGHTS_OF_FEW
-        # Their pace is that of gradients which are divided by the curvature.
         by_curvature = not options.hidden and options.optimizer is None and options.learning_rate is None
+        # Their pace is that of gradients which are divided by the curvature.
         many_classes = not few and by_curvature and outputs.kind != "numbers"
         strengths = STRENGTHS if few else STRENGTHS_OF_MANY_CLASSES if many_classes else STRENGTHS_OF_MANY
         if outputs.kind == "numbers":
@@ -220,7 +223,7 @@ class Search:
         ways: list[Way] = ["alike"] if not few else ["standardised", "alike"] if has_few_rows else ["standardised"]
         tried = trials(data, "every" if has_few_rows and n_weights <= MAX_WEIGHTS_OF_EVERY_PAIR else "fewest")
         pace = PACE_OF_MANY_CLASSES if many_classes else PACE if has_few_rows else PACE_OF_MANY_ROWS
-        return cls(given or ways, candidates, tried, pace.given(options))
+        return cls(given or ways, candidates, tried, pace.given(options), by_curvature)
 
     def choose(self, data: TrainingData, scaled: dict[Way, TrainingData], on_progress: OnProgress) -> list[Choice]:
         """Return for every fold the choice with the least loss on held-out rows, by the link that is best for it."""
@@ -260,7 +263,7 @@ class Search:
             links=np.tile(NO_LINK, (n_trials * n_candidates, 1)),
             label_smoothing=smoothing,
             pace=self.pace,
-            by_curvature=True,
+            by_curvature=self.by_curvature,
             with_curves=False,
         )
 

@@ -241,7 +241,7 @@ class SideBySide:
             optimizer = keras.optimizers.SGD(momentum=MOMENTUM, nesterov=True)
         rate = float(optimizer.learning_rate)
         if name == "sgd" and not options.hidden:
-            if self.fits.by_curvature and options.optimizer is None and options.learning_rate is None:
+            if self.fits.by_curvature:
                 optimizer, rate = self._divided_by_curvature()
             else:
                 rate = stable_rate(self.data, self.fits.l2.max())

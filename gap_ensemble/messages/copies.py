@@ -1,8 +1,6 @@
 """Copies of the repository, in which DVC runs experiments of its queue: they hold only what git and DVC know."""
 
-from pathlib import Path
-
-from gap_ensemble.paths import COPIES
+from gap_ensemble.paths import original_of_copy
 
 
 def advice_in_copy(key: str = "data.raw") -> str:
@@ -13,7 +11,7 @@ def advice_in_copy(key: str = "data.raw") -> str:
     key : str
         The parameter that names the files.
     """
-    if COPIES not in f"{Path.cwd().as_posix()}/":
+    if original_of_copy() is None:
         return ""
     return (
         "this is a copy of the repository, made by `dvc exp run --queue` or `--temp`, which holds only what git and "
