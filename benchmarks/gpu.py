@@ -4,10 +4,10 @@
 
 First the networks alone, on pictures that are decoded already: pictures a second in every precision, by the number of
 pictures at a time, and the share of the rate at which JAX multiplies large matrices in that precision. Then the whole
-path, from JPEG files to rows in the store, twice, each time in a process of its own and with an empty store: start-up
-(to the first result), pictures a second after it, and whether the bytes are equal. The files are copies of those in the
-folder, with other bytes at their end, so that each counts as a picture of its own. The networks are untrained, which
-takes as long as trained.
+path, from JPEG files to rows in the store, twice, each time in a process of its own, which compiles the network itself
+and has an empty store: start-up (to the first result), pictures a second after it, and whether the bytes are equal. The
+files are copies of those in the folder, with other bytes at their end, so that each counts as a picture of its own. The
+networks are untrained, which takes as long as trained.
 """
 
 import argparse
@@ -66,6 +66,8 @@ def main() -> None:
 
 def networks_alone(options: argparse.Namespace) -> None:
     """Print what the card computes."""
+    from gap_ensemble.networks import keras_setup  # noqa: F401 - JAX reads its settings when it first computes.
+
     peaks = {precision: matrix_tflops(precision) for precision in POLICIES}
     print("| network | precision | pictures at a time | pictures/s | share of large matrices | start-up, s |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -131,9 +133,11 @@ def whole_path(options: argparse.Namespace) -> None:
             (raw / f"{number:06d}.jpg").write_bytes(content)
         for name in options.networks:
             for store in ("one", "two"):
+                place = Path(folder, name, store)
                 command = [sys.executable, *sys.orig_argv[1:], "--raw", str(raw), "--networks", name]
-                command += ["--store", str(Path(folder, name, store))]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                command += ["--store", str(place)]
+                environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(place / "compiled")}
+                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
                 if done.returncode:
                     raise UserError(f"{name}: failed: {' '.join(done.stderr.split())[-500:]}")
                 result = json.loads(done.stdout.splitlines()[-1])

@@ -53,8 +53,7 @@ class JaxEngine:
 
         self.weights = [variable.value for variable in variables]
         self.forward, self.is_out_of_memory = jax.jit(forward), is_out_of_memory
-        # A GPU holds the activations of one batch. While XLA compiles, it measures kernels, and whatever another thread
-        # does on the GPU meanwhile makes each measurement wait until it times out.
+        # A GPU holds the activations of one batch. And XLA chooses kernels by measuring them, while nothing else runs.
         self.lock = threading.Lock()
         self(np.zeros((batch_size, self.input_size, self.input_size, 3), np.uint8))  # Compiles it.
 

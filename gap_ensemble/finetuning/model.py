@@ -75,4 +75,8 @@ def augmentation(options: Augment) -> Any:
         layers.append(keras.layers.RandomZoom((-options.zoom, options.zoom), fill_mode="nearest"))
     if options.shift:
         layers.append(keras.layers.RandomTranslation(options.shift, options.shift, fill_mode="nearest"))
+    for layer in layers:
+        # Keras says of some that they can't be compiled, which holds for TensorFlow. On JAX, one such layer would have
+        # every operation of the whole model started on its own.
+        layer.supports_jit = layer.supports_jit or BACKEND == "jax"
     return keras.Sequential(layers, name="augment") if layers else keras.layers.Identity(name="augment")

@@ -28,10 +28,11 @@ gpus.cuda_plugin = lambda: "jax-cuda13-plugin 0"
 from gap_ensemble.extraction.devices import find_device
 from gap_ensemble.extraction.engines import open_engine
 from gap_ensemble.extraction.jax_engine import JaxEngine
+from gap_ensemble.finetuning.model import training_model
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.keras_setup import keras, make_deterministic
 from gap_ensemble.networks.network import open_network
-from gap_ensemble.params import Backbone
+from gap_ensemble.params import Backbone, Finetune
 
 assert keras.config.backend() == "jax"
 make_deterministic(0)
@@ -61,6 +62,11 @@ try:
     Full(network(), "float32", 2)(pictures[:2])
 except UserError as error:
     print(error)
+
+entry = Finetune(weights=sys.argv[3], input_size=32)
+model = training_model(network(), entry, 0, None, 2)
+results["compiled"] = model.jit_compile
+results["losses"] = [model.train_on_batch(pictures.astype(np.float32), np.arange(6) % 2)[0] for _ in range(2)]
 np.savez(sys.argv[2], **results)
 """
 
@@ -132,6 +138,12 @@ def test_a_batch_that_does_not_fit_is_halved(
         for n in (12, 6)
     ]
     assert "out of memory with one picture of 32 pixels" in on_jax[1][-1]
+
+
+def test_a_fine_tuning_is_compiled_as_a_whole(on_jax: tuple[dict[str, np.ndarray], list[str]]) -> None:
+    """With augmentation, whose layers Keras would not compile: each operation would be started on its own."""
+    assert on_jax[0]["compiled"]
+    assert np.isfinite(on_jax[0]["losses"]).all()
 
 
 def test_the_driver_is_asked_for_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
