@@ -35,7 +35,7 @@ SPLITS = ("train", "test")
 N_TRAIN, N_TEST, N_FOLDS = 24, 12, 2
 CLIP = (0.4, 0.6)
 # Two quick networks and the number of their features: one untrained, one with weights from a file.
-N_FEATURES = {"VGG16": 512, "MobileNet": 1024}
+N_FEATURES = {"SmallConvNet": 128, "MobileNet": 1024}
 FROM_FILE = "MobileNet"
 AFTER_ENSEMBLE = ["train", "predict", "report"]
 STAGES = ["link", "networks", *(f"extract@{name}" for name in N_FEATURES), "ensemble", *AFTER_ENSEMBLE]
@@ -139,7 +139,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
         params["data"]["raw"] = str(repository.raw)
         params["backbones"] = {name: {"weights": "random", "input_size": 32} for name in N_FEATURES}
         params["backbones"][FROM_FILE]["weights"] = str(repository.weights)
-        params["train"] |= {"folds": N_FOLDS, "epochs": 5}
+        params["train"] |= {"folds": N_FOLDS, "head": "logistic"}
         params["predict"]["clip"] = list(CLIP)
 
     repository.change(change)
@@ -251,8 +251,8 @@ def test_metrics_and_plots(repository: Repository) -> None:
     assert all((repository.folder / TRAINING / "plots" / name).stat().st_size for name in PLOTS)
     shown = json.loads(repository.dvc("plots", "show", "--json"))
     assert not shown.get("errors")
-    # Tables without rows: residuals are of numbers, and nothing has been submitted.
-    empty = {"results/training/plots/residuals.csv", "submissions/leaderboard.csv"}
+    # Residuals are of numbers, curves of accuracy are a dense head's, and nothing has been submitted.
+    empty = {"results/training/plots/residuals.csv", "accuracy", "submissions/leaderboard.csv"}
     assert {name for name, plots in shown["data"].items() if not plots} == empty
 
 
@@ -316,7 +316,7 @@ def test_new_seed_shuffles_again_and_extracts_nothing(repository: Repository) ->
 
 
 def test_backbone_removed(repository: Repository) -> None:
-    repository.change(lambda params: params["backbones"].pop("VGG16"))
+    repository.change(lambda params: params["backbones"].pop("SmallConvNet"))
     assert run_to_ensemble(repository) == ["networks", "ensemble"]
     assert width_of_ensemble(repository) == N_FEATURES[FROM_FILE]
 
@@ -331,22 +331,22 @@ def test_other_weights_of_the_same_name(repository: Repository) -> None:
     assert (untouched.stat().st_ino, untouched.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_new_dropout_runs_no_network_and_can_be_compared(repository: Repository) -> None:
+def test_another_number_of_folds_runs_no_network_and_can_be_compared(repository: Repository) -> None:
     """By an experiment, then by hand back to where it was, which costs nothing."""
     repository.dvc("repro")
     outputs = repository.read(METRICS, SUBMISSION)
-    output = repository.dvc("exp", "run", "--set-param", "train.dropout=0.3", "--name", "less")
+    output = repository.dvc("exp", "run", "--set-param", "train.folds=3", "--name", "three")
     assert ran(output) == AFTER_ENSEMBLE
     old, new = (json.loads(metrics) for metrics in (outputs[0], *repository.read(METRICS)))
     assert old["val_log_loss"] != new["val_log_loss"]
 
     table = pd.read_csv(io.StringIO(repository.dvc("exp", "show", "--csv")))
-    assert table["train.dropout"].fillna(0).tolist() == [0.3, 0, 0.3]  # null has no number.
+    assert table["train.folds"].tolist() == [3, N_FOLDS, 3]
     assert table["val_log_loss"].tolist() == [new["val_log_loss"], old["val_log_loss"], new["val_log_loss"]]
     diff = json.loads(repository.dvc("metrics", "diff", "--json"))[str(METRICS)]["val_log_loss"]
     assert (diff["old"], diff["new"]) == (old["val_log_loss"], new["val_log_loss"])
 
-    repository.change(lambda params: params["train"].update(dropout=None))
+    repository.change(lambda params: params["train"].update(folds=N_FOLDS))
     output = repository.dvc("repro")
     assert ran(output) == []
     assert from_cache(output) == AFTER_ENSEMBLE
@@ -403,15 +403,15 @@ def test_forced_run_gives_the_same_bytes(repository: Repository) -> None:
 def test_backbone_added(repository: Repository) -> None:
     """Last in this file: the new feature file stays on the disk, and DVC sees it."""
     repository.dvc("repro")
-    entry = "{weights: random, input_size: 32}"
-    output = repository.dvc("exp", "run", "--set-param", f"+backbones.MobileNetV2={entry}")
-    assert ran(output) == ["networks", "extract@MobileNetV2", "ensemble", *AFTER_ENSEMBLE]
-    assert width_of_ensemble(repository) == sum(N_FEATURES.values()) + 1280
+    entry = "{backbone: SmallConvNet, weights: random, input_size: 48}"
+    output = repository.dvc("exp", "run", "--set-param", f"+backbones.Larger={entry}")
+    assert ran(output) == ["networks", "extract@Larger", "ensemble", *AFTER_ENSEMBLE]
+    assert width_of_ensemble(repository) == sum(N_FEATURES.values()) + N_FEATURES["SmallConvNet"]
 
 
 def test_only_networks_and_the_training_of_a_dense_head_import_tensorflow(repository: Repository) -> None:
     repository.dvc("repro")  # Another test may have left outputs of other inputs.
-    for stage in ("link", "networks", "ensemble", "predict", "report"):
+    for stage in ("link", "networks", "ensemble", "train", "predict", "report"):
         after = "sys.exit({'tensorflow', 'keras'} & {*sys.modules} or None)"
         code = f"import sys; from stages import {stage}; {stage}.main(); {after}"
         done = repository.run("python", "-c", code)

@@ -79,7 +79,9 @@ picture_features.extract_features(*pickle.load(open(sys.argv[1], "rb")), Path(sy
 """
 
 
-@pytest.mark.parametrize(("precision", "pooling"), [("float32", "cls"), ("bfloat16", "mean")])
+@pytest.mark.parametrize(
+    ("precision", "pooling"), [("float32", "cls"), pytest.param("bfloat16", "mean", marks=pytest.mark.long)]
+)
 def test_a_killed_run_goes_on_to_the_same_bytes(
     precision: str, pooling: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

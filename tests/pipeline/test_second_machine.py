@@ -56,7 +56,7 @@ def ran(output: str) -> list[str]:
 
 
 def use_one_quick_network(params: Any) -> None:
-    params["backbones"] = {"MobileNet": {"weights": "random", "input_size": 32}}
+    params["backbones"] = {"SmallConvNet": {"weights": "random", "input_size": 32}}
     params["ensemble"]["duplicates"] = None
     params["train"].update(head="logistic", folds=2)
 
@@ -114,7 +114,7 @@ def test_a_head_is_tried_without_the_pictures(second: Project) -> None:
     assert second.status() == {
         "link": [{"changed deps": {"data/raw": "deleted"}}],
         "networks": [{"changed outs": {"data/networks": "deleted"}}],
-        "extract@MobileNet": [{"changed deps": {"data/networks/MobileNet": "deleted"}}],
+        "extract@SmallConvNet": [{"changed deps": {"data/networks/SmallConvNet": "deleted"}}],
     }
     before = (second.folder / SUBMISSION).read_bytes()
     assert not ran(second.dvc("repro", "--allow-missing"))
@@ -129,7 +129,7 @@ def name_another_folder(params: Any) -> None:
 
 
 def name_another_file(params: Any) -> None:
-    params["backbones"]["Mine"] = {"weights": "mine.h5", "backbone": "MobileNet"}
+    params["backbones"]["Mine"] = {"weights": "mine.h5", "backbone": "SmallConvNet"}
 
 
 @pytest.mark.parametrize(
