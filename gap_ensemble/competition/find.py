@@ -138,9 +138,16 @@ def _groups(reading: Reading, target: Target, train: Files, columns: Attributes)
     """Return the group of every training row, or warn of what looks like a group."""
     if reading.data.groups is not None:
         group_of = read_groups(reading.data.groups, columns, reading.splits.train)
-        return {
+        found = {
             row: next((group_of[file] for file, _ in files if file in group_of), "") for row, files in train.items()
         }
+        if alone := [row for row, group in found.items() if not group]:
+            reading.warnings.append(
+                f"params.yaml: data.groups: {len(alone):,} of {len(found):,} training rows are in no group (such as "
+                f"{listed(alone)}), and each counts as one of its own; if some belong together, let the column or the "
+                "pattern say so, as in (person\\d+|IM-\\d+)"
+            )
+        return found
     first = {files[0][0]: row for row, files in train.items()}
     text = hint(columns, list(first), {file: target.values[row] for file, row in first.items()})
     reading.warnings += [text] if text else []

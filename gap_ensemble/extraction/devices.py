@@ -97,7 +97,7 @@ def find_device(precision: str, kind: str = "keras") -> Device:
 
 def cpu_device(precision: str, warning: str = "") -> Device:
     """Return the processor as a device, as OpenVINO describes it."""
-    import openvino
+    from gap_ensemble.networks.openvino_setup import openvino
 
     core = openvino.Core()
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -141,8 +141,9 @@ def gpu_device(precision: str, gpu: Gpu, n_gpus: int = 1) -> Device:
 
 def _computes_in(core: Any, precision: str) -> bool:
     """Return whether OpenVINO computes in a precision here; where it can't, it takes float32 without a word."""
-    import openvino
     from openvino import opset13 as ops
+
+    from gap_ensemble.networks.openvino_setup import openvino
 
     parameter = ops.parameter([1, 1], openvino.Type.f32)
     model = openvino.Model([ops.relu(parameter)], [parameter], "one")

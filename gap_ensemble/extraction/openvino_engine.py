@@ -38,7 +38,7 @@ class OpenVinoEngine:
     batch_size = 1
 
     def __init__(self, network: Network, precision: str, n_streams: int):
-        import openvino
+        from gap_ensemble.networks.openvino_setup import openvino
 
         n_streams = min(n_streams, MAX_STREAMS)
         self.input_size = network.input_size
@@ -75,7 +75,7 @@ class OpenVinoEngine:
 
 def _openvino_model(network: Any, shape: tuple[int, ...]) -> Any:
     """Return a network as a model of OpenVINO for pictures of this shape, preprocessing included."""
-    import openvino
+    from gap_ensemble.networks.openvino_setup import openvino
 
     if network.kind == "onnx":
         model = network.openvino_model()
@@ -85,6 +85,8 @@ def _openvino_model(network: Any, shape: tuple[int, ...]) -> Any:
     try:
         model = openvino.convert_model(graph)
     except Exception as error:  # OpenVINO raises types of its own, with pages of text.
+        if KeyboardInterrupt.__name__ in str(error):  # Ctrl-C came while it read the graph.
+            raise KeyboardInterrupt from None
         raise UserError(
             f"params.yaml: {network.key}: OpenVINO, which computes on processors, can't take {network.title}: "
             f"{one_line(error, 160)}; take another network, or a GPU"

@@ -82,7 +82,7 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(1)
     except KeyboardInterrupt as interrupt:
         # A stage that keeps more than its finished outputs says how much.
-        kept = str(interrupt) or "nothing half-written is left; the same command goes on from here."
+        kept = str(interrupt) or "nothing half-written is left; the same command begins this step again."
         print(f"Interrupted: {kept}", file=sys.stderr)
         sys.exit(130)
     except OSError as error:

@@ -82,7 +82,7 @@ class OnnxNetwork(Network):
 
     @cached_property
     def _file_model(self) -> Any:
-        import openvino
+        from gap_ensemble.networks.openvino_setup import openvino
 
         try:
             return openvino.Core().read_model(self.file)
@@ -121,8 +121,9 @@ class OnnxNetwork(Network):
     @cached_property
     def _graph(self) -> Any:
         """The file's network between uint8 pixels and pooled features."""
-        import openvino
         from openvino.preprocess import PrePostProcessor
+
+        from gap_ensemble.networks.openvino_setup import openvino
 
         layout, _ = self._picture_shape()
         size = self.input_size
@@ -143,7 +144,7 @@ class OnnxNetwork(Network):
 
     def _with_one_output(self, model: Any) -> Any:
         """Return the model with the output that the entry names."""
-        import openvino
+        from gap_ensemble.networks.openvino_setup import openvino
 
         names = [
             sorted(output.names)[0] if output.names else str(number) for number, output in enumerate(model.outputs)
@@ -162,8 +163,9 @@ class OnnxNetwork(Network):
 
     def _pooled(self, model: Any) -> Any:
         """Return the model with the entry's pooling behind it, and float32 features of shape (n, n_features)."""
-        import openvino
         from openvino import opset13 as ops
+
+        from gap_ensemble.networks.openvino_setup import openvino
 
         output = model.get_results()[0].input_value(0)  # What the network computed, before it was called a result.
         node = ops.convert(output, "f32") if output.get_element_type() != openvino.Type.f32 else output

@@ -132,6 +132,9 @@ def test_a_name_that_fits_no_pattern_is_a_group_of_its_own(tmp_path: Path) -> No
     result = found(tmp_path, files, SAMPLE, groups=r"(person\d+)_")
 
     assert group_of(result) == dict(zip(sorted(files[:3]), ["", "person1", "person1"], strict=True))
+    (line,) = (line for line in result.warnings if "data.groups" in line)
+    assert "1 of 3 training rows are in no group (such as " in line
+    assert "IM-0001" in line
 
 
 @pytest.mark.parametrize(

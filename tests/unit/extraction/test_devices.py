@@ -24,7 +24,7 @@ class Core:
 
 
 def on(monkeypatch: pytest.MonkeyPatch, *capabilities: str, emulated: tuple[str, ...] = ()) -> None:
-    import openvino
+    from gap_ensemble.networks.openvino_setup import openvino
 
     monkeypatch.setattr(openvino, "Core", lambda: Core(*capabilities))
     monkeypatch.setattr(devices, "_computes_in", lambda _, precision: precision in ("float32", *emulated))
@@ -54,7 +54,7 @@ def test_a_precision_that_the_processor_lacks_is_refused(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_this_processor_computes_in_a_precision_or_refuses_it(precision: str) -> None:
     """What OpenVINO says of itself, asked for real."""
-    import openvino
+    from gap_ensemble.networks.openvino_setup import openvino
 
     core = openvino.Core()
     if devices._computes_in(core, precision):

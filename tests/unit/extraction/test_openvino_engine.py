@@ -70,7 +70,7 @@ def test_kinds_of_networks(name: str, size: int) -> None:
 
 
 def test_a_network_that_openvino_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import openvino
+    from gap_ensemble.networks.openvino_setup import openvino
 
     def refuse(_: Any) -> None:
         raise RuntimeError("No conversion rule for\nErfcinv")
@@ -80,3 +80,24 @@ def test_a_network_that_openvino_does_not_know_is_named(monkeypatch: pytest.Monk
         UserError, match=r"backbones\.SmallConvNet: OpenVINO.* can't take SmallConvNet: No conversion rule"
     ):
         OpenVinoEngine(network(), "float32", 1)
+
+
+def test_ctrl_c_while_openvino_reads_the_network_is_no_fault_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO calls Python for each node, and wraps what that raises."""
+    from gap_ensemble.networks.openvino_setup import openvino
+
+    def interrupted(_: Any) -> None:
+        raise RuntimeError("Check failed at decoder.cpp:1: KeyboardInterrupt: <EMPTY MESSAGE>")
+
+    monkeypatch.setattr(openvino, "convert_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        OpenVinoEngine(network(), "float32", 1)
+
+
+def test_nothing_is_reported_over_the_network() -> None:
+    from gap_ensemble.networks.openvino_setup import openvino
+
+    _ = openvino.convert_model
+    from openvino.tools.ovc import telemetry_utils
+
+    assert telemetry_utils.tm.__name__ == "openvino.tools.ovc.telemetry_stub"

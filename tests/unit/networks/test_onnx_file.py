@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.network import open_network
 from gap_ensemble.networks.onnx_file import OnnxNetwork
+from gap_ensemble.networks.openvino_setup import openvino
 from gap_ensemble.params import Backbone
 
 SIZE = 4
