@@ -141,10 +141,9 @@ def gpu_device(precision: str, gpu: Gpu, n_gpus: int = 1) -> Device:
 
 def _computes_in(core: Any, precision: str) -> bool:
     """Return whether OpenVINO computes in a precision here; where it can't, it takes float32 without a word."""
-    from openvino import opset13 as ops
-
     from gap_ensemble.networks.openvino_setup import openvino
 
+    ops = openvino.opset13
     parameter = ops.parameter([1, 1], openvino.Type.f32)
     model = openvino.Model([ops.relu(parameter)], [parameter], "one")
     hint = OPENVINO_NAMES[precision][0]

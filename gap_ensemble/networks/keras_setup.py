@@ -20,8 +20,8 @@ from pathlib import Path
 from gap_ensemble.networks.gpus import computes_on_gpus
 
 BACKEND = "jax" if computes_on_gpus() else "tensorflow"
-# A compiled program gives the same bytes in every run. XLA still chooses its kernels by measuring them: those that it
-# takes without are a hundred times slower.
+# A compiled program gives the same bytes in every run. XLA still chooses its kernels by measuring them: with those that
+# it takes without, ResNet50 is some forty times slower.
 XLA_FLAGS = "--xla_gpu_exclude_nondeterministic_ops=true"
 
 # Each of these changes what Keras computes, or how long it trains.

@@ -121,8 +121,6 @@ class OnnxNetwork(Network):
     @cached_property
     def _graph(self) -> Any:
         """The file's network between uint8 pixels and pooled features."""
-        from openvino.preprocess import PrePostProcessor
-
         from gap_ensemble.networks.openvino_setup import openvino
 
         layout, _ = self._picture_shape()
@@ -135,7 +133,7 @@ class OnnxNetwork(Network):
                 f"params.yaml: {self.key}.input_size: {self.file} does not take pictures of {size} pixels, in any "
                 f"number: {_reason(error)}; set the size that it was exported with, or export it with free axes"
             ) from None
-        steps = PrePostProcessor(model)
+        steps = openvino.preprocess.PrePostProcessor(model)
         steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
         steps.input().model().set_layout(openvino.Layout(layout))
         steps.input().preprocess().convert_element_type(openvino.Type.f32)
@@ -163,10 +161,9 @@ class OnnxNetwork(Network):
 
     def _pooled(self, model: Any) -> Any:
         """Return the model with the entry's pooling behind it, and float32 features of shape (n, n_features)."""
-        from openvino import opset13 as ops
-
         from gap_ensemble.networks.openvino_setup import openvino
 
+        ops = openvino.opset13
         output = model.get_results()[0].input_value(0)  # What the network computed, before it was called a result.
         node = ops.convert(output, "f32") if output.get_element_type() != openvino.Type.f32 else output
         shape = output.get_partial_shape()

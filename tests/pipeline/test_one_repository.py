@@ -359,13 +359,13 @@ def test_queued_sweep_of_two_parameters_runs_no_network_and_can_be_blended(repos
     shutil.copy(repository.weights, repository.folder / "weights/mine.weights.h5")
     repository.change(lambda params: params["backbones"][FROM_FILE].update(weights="mine.weights.h5"))
     repository.dvc("repro")
-    sweep = ("train.head=logistic", "train.ensemble=concatenate,blend", "train.class_weight=balanced,null")
+    sweep = ("train.head=ridge", "train.ensemble=concatenate,blend", "train.class_weight=balanced,null")
     repository.dvc("exp", "run", "--queue", *(word for change in sweep for word in ("--set-param", change)))
     output = repository.dvc("exp", "run", "--run-all")
     # In a copy, links to the networks' files are made again.
     assert set(ran(output)) == {"networks", *AFTER_ENSEMBLE}
     table = pd.read_csv(io.StringIO(repository.dvc("exp", "show", "--csv", "--hide-workspace")))
-    swept = table[table["train.head"] == "logistic"]
+    swept = table[table["train.head"] == "ridge"]
     assert len(swept) == 4
     assert swept["val_log_loss"].notna().all()
     assert swept["val_log_loss"].nunique() > 1
