@@ -25,7 +25,7 @@ demo: setup
 	$(VENV)/bin/python -m tools.demo
 
 test: setup
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile --cov --cov-report term:skip-covered $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered $(PYTEST_ARGS)
 
 unit: setup
 	$(VENV)/bin/python -m pytest -n auto --dist worksteal -m 'not long and not slow' tests/unit $(PYTEST_ARGS)

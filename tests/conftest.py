@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 from tools.workspace import ROOT
@@ -70,6 +72,37 @@ def run_module(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def save_onnx() -> Callable[[Path, int], int]:
+    """Return a function that saves an untrained network, from a path and a seed; it returns the number of features.
+
+    Without TensorFlow, a stage in a process of its own starts in a fraction of the time. The network takes pictures of
+    any size: a convolution, and the mean and the maximum of its map.
+    """
+
+    def save(path: Path, seed: int) -> int:
+        n_channels = 8
+        kernel = np.random.default_rng(seed).normal(size=(n_channels, 3, 5, 5)).astype(np.float32)
+        make_node, make_tensor = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+        graph = onnx.helper.make_graph(
+            [
+                make_node("Conv", ["pixels", "kernel"], ["map"]),
+                make_node("ReduceMean", ["map", "axes"], ["mean"], keepdims=0),
+                make_node("ReduceMax", ["map", "axes"], ["largest"], keepdims=0),
+                make_node("Concat", ["mean", "largest"], ["features"], axis=1),
+            ],
+            "untrained",
+            [make_tensor("pixels", onnx.TensorProto.FLOAT, ["n", 3, "height", "width"])],
+            [make_tensor("features", onnx.TensorProto.FLOAT, ["n", 2 * n_channels])],
+            [onnx.numpy_helper.from_array(kernel, "kernel"), onnx.numpy_helper.from_array(np.array([2, 3]), "axes")],
+        )
+        opset = onnx.helper.make_opsetid("", 18)
+        onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), path)
+        return 2 * n_channels
+
+    return save
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def best_epoch(curves: dict[str, list[float]]) -> int:
 
 
 class Checkpoints:
-    """What a killed run leaves: the model after its last epoch, after its best one, and the learning curves.
+    """What a killed run leaves: the model after its last epoch, after its best one, its first head, and the curves.
 
     The state names the files that count and is replaced only after they are safely on the disk.
 
@@ -46,12 +46,15 @@ class Checkpoints:
         `loss`, `accuracy`, `val_loss`, `val_accuracy` after every epoch that is done; the first is before any training.
     best : int
         The epoch with the least `val_loss`.
+    head : Path
+        The file of the head that training started from. It is whole if there is an epoch.
     """
 
     def __init__(self, folder: Path, fingerprint: str):
         self.folder, self.fingerprint = folder, fingerprint
         self.curves: dict[str, list[float]] = {}
         self.best = 0
+        self.head = folder / "head.h5"
         try:
             state = json.loads((folder / "state.json").read_text())
         except (OSError, ValueError):
@@ -77,7 +80,7 @@ class Checkpoints:
         state = {"fingerprint": self.fingerprint, "curves": curves, "best": best}
         write_text(self.folder / "state.json", json.dumps(state))
         self.curves, self.best = curves, best
-        for path in self.folder.glob("*.h5"):
+        for path in self.folder.glob("epoch-*.h5"):
             if path not in (self._path(self.n_epochs), self._path(self.best)):
                 path.unlink()
 

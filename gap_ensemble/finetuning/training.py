@@ -25,7 +25,7 @@ from gap_ensemble.heads import dense
 from gap_ensemble.heads import head as head_module
 from gap_ensemble.heads import rows as rows_module
 from gap_ensemble.heads.dense import DenseHead
-from gap_ensemble.heads.head import Outputs, TrainingData
+from gap_ensemble.heads.head import Head, Outputs, TrainingData
 from gap_ensemble.heads.losses import row_scores
 from gap_ensemble.heads.rows import Rows
 from gap_ensemble.images import decoding
@@ -125,7 +125,7 @@ class FineTuning:
             f"on, with {len(self.train.files):,} pictures; {len(self.stopping.files):,} more for early stopping",
             flush=True,
         )
-        head = None if self.entry.weights == "random" else self._trained_head(store)
+        head = None if self.entry.weights == "random" else self._first_head(checkpoints, store)
         with dtype_policy(self.network.base.dtype_policy.name):
             model = training_model(self.network, self.entry, first_layer, head, self.n_classes)
         self._fit(model, checkpoints)
@@ -139,8 +139,15 @@ class FineTuning:
         identity = [self.network.fingerprint(), values, data, repr(self.train.source.grey_scale), code]
         return hashlib.sha256(repr(identity).encode()).hexdigest()
 
-    def _trained_head(self, store: Path) -> DenseHead:
-        """Return the default dense head, trained on the backbone's frozen features of the training pictures."""
+    def _first_head(self, checkpoints: Checkpoints, store: Path) -> DenseHead:
+        """Return what training starts from: the default dense head, trained on the backbone's frozen features."""
+        outputs, path = Outputs("classes", self.n_classes), checkpoints.head
+        if checkpoints.n_epochs < 0:
+            self._trained_head(outputs, store).save(path)
+        return DenseHead.load(path, outputs)
+
+    def _trained_head(self, outputs: Outputs, store: Path) -> Head:
+        """Return the default dense head, trained on the features of the training pictures."""
         source, label = self.train.source, self.train.label
         job = ExtractJob(self.name, self.entry, source.raw, self.device, source.grey_scale, section="finetune")
         listed = [Picture(*row) for row in zip(self.train.files, self.train.md5, strict=True)]
@@ -149,11 +156,10 @@ class FineTuning:
         everything = Rows(features, np.ones(len(label), bool), slice(0, features.shape[1]))
         # The rows lie in the order of the manifest, by content: as good as shuffled.
         alone, group = np.full(len(label), -1), np.arange(len(label))
-        outputs = Outputs("classes", self.n_classes)
         data = TrainingData(Train(batch_size=32), everything, label, outputs, alone, group, 1, self.seed)
         with dtype_policy("float32"):  # Half precision is for the network.
             heads, _ = DenseHead.fit_folds(data, lambda _: None)
-        return heads[0]  # type: ignore[return-value]
+        return heads[0]
 
     def _fit(self, model: Any, checkpoints: Checkpoints) -> None:
         """Train epoch by epoch, until none has been better for `patience` epochs."""

@@ -6,10 +6,10 @@ weight.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,7 @@ class SideBySide:
 
         self.data, self.fits, self.n_heads = data, fits, len(fits.l2)
         options, trains, l2 = data.options, fits.trains, fits.l2
-        self.epochs = n_epochs(data, fits.pace)
+        self.epochs, self.n_batches = n_epochs(data, fits.pace), math.ceil(data.rows.n_rows / fits.pace.batch_size)
         self.patience = options.patience if fits.with_curves else None
         # Of the rows that do not train a head, those of folds validate it.
         self.trains, self.validates = trains.copy(), ~trains & data.rows.chosen[:, None]
@@ -246,8 +246,7 @@ class SideBySide:
             else:
                 rate = stable_rate(self.data, self.fits.l2.max())
         if options.learning_rate is None:
-            n_batches = math.ceil(self.data.rows.n_rows / self.fits.pace.batch_size)
-            optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(rate, self.epochs * n_batches)
+            optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(rate, self.epochs * self.n_batches)
         else:
             optimizer.learning_rate = options.learning_rate
         return optimizer
@@ -277,13 +276,13 @@ class SideBySide:
     def fit(self, on_progress: OnProgress) -> list[Fitted]:
         """Train, and return what there is of every head."""
         data = self.data
-        rng = np.random.default_rng(data.seed)
+        batches = made_ahead(self._batches(np.random.default_rng(data.seed)))
         curves: list[Curves] = [{} for _ in range(self.n_heads)]
         best: list[Layers] = [[] for _ in range(self.n_heads)]
         waited = np.zeros(self.n_heads, int)
         least = np.full(self.n_heads, np.inf)
         for epoch in range(self.epochs):
-            for batch in made_ahead(self._batches(rng)):
+            for batch in islice(batches, self.n_batches):
                 self.model.train_on_batch(*batch)
             on_progress(self.n_heads)
             last = epoch == self.epochs - 1
@@ -308,12 +307,13 @@ class SideBySide:
             if (waited >= self.patience).all():
                 on_progress((self.epochs - epoch - 1) * self.n_heads)
                 break
+        batches.close()
         if self.patience is None:
             best = [self._layers_of(weights, head) for head in range(self.n_heads)]
         return [Fitted(best[head], curves[head]) for head in range(self.n_heads)]
 
     def _batches(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield inputs, targets and weights of all rows once, in random order.
+        """Yield inputs, targets and weights of all rows in every epoch, each time in another random order.
 
         Without hidden layers, dropout is in the inputs: what Keras's layer does, from a random byte a number, not a
         float32, which takes a third of the time.
@@ -321,7 +321,8 @@ class SideBySide:
         pace = self.fits.pace
         n_dropped = 0 if self.data.options.hidden else min(round(256 * pace.dropout), 255)
         n_most = min(pace.batch_size, self.data.rows.n_rows)
-        for features, numbers in self.data.rows.batches(pace.batch_size, rng):
+        epochs = (self.data.rows.batches(pace.batch_size, rng) for _ in range(self.epochs))
+        for features, numbers in chain.from_iterable(epochs):
             weight = self.weight[numbers] / len(numbers)
             if len(numbers) < n_most:  # Rows without a weight fill it up: for another shape, TensorFlow would compile.
                 filling = numbers[:1].repeat(n_most - len(numbers))
@@ -399,7 +400,7 @@ class SideBySide:
         }
 
 
-def made_ahead(batches: Iterator[Any]) -> Iterator[Any]:
+def made_ahead(batches: Iterator[Any]) -> Generator[Any, None, None]:
     """Yield the same, each made in another thread while the one before is in use."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, batches, None)

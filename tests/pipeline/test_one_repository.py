@@ -34,9 +34,9 @@ pytestmark = [pytest.mark.filterwarnings("ignore:__array__ implementation:Deprec
 SPLITS = ("train", "test")
 N_TRAIN, N_TEST, N_FOLDS = 24, 12, 2
 CLIP = (0.4, 0.6)
-# Two quick networks and the number of their features: one untrained, one with weights from a file.
-N_FEATURES = {"SmallConvNet": 128, "MobileNet": 1024}
-FROM_FILE = "MobileNet"
+# Two quick networks and the number of their features: one of Keras, and one from a file, which needs no TensorFlow.
+N_FEATURES = {"SmallConvNet": 128, "FromFile": 16}
+FROM_FILE = {"mean": 127.5, "std": 127.5, "input_size": 32}
 AFTER_ENSEMBLE = ["train", "predict", "report"]
 STAGES = ["link", "networks", *(f"extract@{name}" for name in N_FEATURES), "ensemble", *AFTER_ENSEMBLE]
 PLOTS = [
@@ -48,11 +48,11 @@ PLOTS = [
 
 @dataclass
 class Repository:
-    """A repository as `git clone` leaves it, with a read-only competition and a weights file elsewhere."""
+    """A repository as `git clone` leaves it, with a read-only competition and the file of a network elsewhere."""
 
     folder: Path
     raw: Path
-    weights: Path
+    network: Path
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a program with this environment's `bin` first in the PATH."""
@@ -87,14 +87,6 @@ class Repository:
         change_params(self.folder / PARAMS_FILE, change)
 
 
-def save_random_weights(path: Path, seed: int) -> None:
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    network = getattr(keras.applications, FROM_FILE)(weights=None, include_top=False, input_shape=(32, 32, 3))
-    network.save_weights(path)
-
-
 def set_writable(folder: Path, writable: bool) -> None:
     """Write-protect a folder and all in it, or undo that. (Root may still write.)"""
     for path in (folder, *folder.rglob("*")):
@@ -111,11 +103,11 @@ def state(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+def first(tmp_path_factory: pytest.TempPathFactory, save_onnx: Callable[[Path, int], int]) -> Iterator[Repository]:
     """Return a repository after its first `dvc repro` and a commit of it."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     repository = Repository(
-        tmp_path_factory.mktemp("repository"), elsewhere / "competition", elsewhere / f"{FROM_FILE}.weights.h5"
+        tmp_path_factory.mktemp("repository"), elsewhere / "competition", elsewhere / "network.onnx"
     )
     repository.git("init", "--quiet", ".")
     repository.git("config", "user.name", "test")
@@ -133,12 +125,14 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     sample_path = repository.raw / "sample_submission.csv"
     pd.read_csv(sample_path).sample(frac=1, random_state=0).to_csv(sample_path, index=False)
     set_writable(repository.raw, False)
-    save_random_weights(repository.weights, seed=1)
+    assert save_onnx(repository.network, 1) == N_FEATURES["FromFile"]
 
     def change(params: Any) -> None:
         params["data"]["raw"] = str(repository.raw)
-        params["backbones"] = {name: {"weights": "random", "input_size": 32} for name in N_FEATURES}
-        params["backbones"][FROM_FILE]["weights"] = str(repository.weights)
+        params["backbones"] = {
+            "SmallConvNet": {"weights": "random", "input_size": 32},
+            "FromFile": {"onnx": str(repository.network), **FROM_FILE},
+        }
         params["train"] |= {"folds": N_FOLDS, "head": "logistic"}
         params["predict"]["clip"] = list(CLIP)
 
@@ -155,7 +149,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
 @pytest.fixture
 def repository(first: Repository) -> Iterator[Repository]:
     """Return the repository, and put what a test changed of its inputs back."""
-    inputs = [first.folder / PARAMS_FILE, first.weights, *first.raw.glob("train/*")]
+    inputs = [first.folder / PARAMS_FILE, first.network, *first.raw.glob("train/*")]
     contents = {path: path.read_bytes() for path in inputs}
     yield first
     for path, content in contents.items():
@@ -173,13 +167,6 @@ def rewrite(path: Path, content: bytes) -> None:
 def ran(output: str) -> list[str]:
     """Return the stages that ran, but for `check`, which runs whenever params.yaml changes."""
     return re.findall(r"^Running stage '(?!check')(.+)':$", output, re.MULTILINE)
-
-
-def run_to_ensemble(repository: Repository) -> list[str]:
-    """Run the stages that the test has made stale, up to the ensemble, and check that what reads it would follow."""
-    names = ran(repository.dvc("repro", "ensemble"))
-    assert json.loads(repository.dvc("status", "--json")).keys() == set(AFTER_ENSEMBLE)
-    return names
 
 
 def from_cache(output: str) -> list[str]:
@@ -272,23 +259,6 @@ def test_feature_file(name: str, repository: Repository) -> None:
             assert sorted(file[f"{split}_file"].asstr()[:]) == files[split]
 
 
-def test_a_corrected_label_runs_no_network(repository: Repository) -> None:
-    """The label stands in the name, as in `cat.0.jpg`: the same content under another name is not computed again."""
-    repository.dvc("repro")
-    before = features_of(repository)
-    source, target = repository.raw / "train/cat.1.jpg", repository.raw / "train/dog.100.jpg"
-    set_writable(repository.raw, True)
-    source.rename(target)
-    try:
-        output = repository.dvc("repro", "ensemble")
-        assert "Data and pipelines are up to date" not in output
-        assert not re.search(r"[1-9]\d* of \d+ pictures, .* a second", output.partition("extract@")[2]), output
-        assert np.array_equal(features_of(repository), before)  # The rows lie in the order of the contents.
-    finally:
-        target.rename(source)
-        set_writable(repository.raw, False)
-
-
 def test_unknown_key_is_named_and_the_submission_comes_back(repository: Repository) -> None:
     """A key that no stage depends on but the first, which looks at all of params.yaml."""
     repository.dvc("repro")
@@ -309,7 +279,7 @@ def test_new_seed_shuffles_again_and_extracts_nothing(repository: Repository) ->
     repository.change(lambda params: params.update(seed=params["seed"] + 1))
     with h5py.File(repository.folder / ENSEMBLE) as file:
         files = file["train_row"][:].tolist()
-    assert run_to_ensemble(repository) == ["ensemble"]
+    assert ran(repository.dvc("repro", "ensemble")) == ["ensemble"]
     with h5py.File(repository.folder / ENSEMBLE) as file:
         assert file["train_row"][:].tolist() != files
         assert sorted(file["train_row"][:]) == sorted(files)
@@ -317,16 +287,18 @@ def test_new_seed_shuffles_again_and_extracts_nothing(repository: Repository) ->
 
 def test_backbone_removed(repository: Repository) -> None:
     repository.change(lambda params: params["backbones"].pop("SmallConvNet"))
-    assert run_to_ensemble(repository) == ["networks", "ensemble"]
-    assert width_of_ensemble(repository) == N_FEATURES[FROM_FILE]
+    assert ran(repository.dvc("repro", "ensemble")) == ["networks", "ensemble"]
+    assert width_of_ensemble(repository) == N_FEATURES["FromFile"]
 
 
-def test_other_weights_of_the_same_name(repository: Repository) -> None:
+def test_another_network_in_a_file_of_the_same_name(
+    repository: Repository, save_onnx: Callable[[Path, int], int]
+) -> None:
     repository.dvc("repro")
     untouched, changed = (repository.folder / FEATURES / f"{name}.h5" for name in N_FEATURES)
     before, features = untouched.stat(), changed.read_bytes()
-    save_random_weights(repository.weights, seed=2)
-    assert run_to_ensemble(repository) == ["networks", f"extract@{FROM_FILE}", "ensemble"]
+    save_onnx(repository.network, 2)
+    assert ran(repository.dvc("repro", "ensemble")) == ["networks", "extract@FromFile", "ensemble"]
     assert changed.read_bytes() != features
     assert (untouched.stat().st_ino, untouched.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -356,8 +328,8 @@ def test_another_number_of_folds_runs_no_network_and_can_be_compared(repository:
 @pytest.mark.long
 def test_queued_sweep_of_two_parameters_runs_no_network_and_can_be_blended(repository: Repository) -> None:
     """In copies that see nothing but what git and DVC track: the pictures are named by an absolute path."""
-    shutil.copy(repository.weights, repository.folder / "weights/mine.weights.h5")
-    repository.change(lambda params: params["backbones"][FROM_FILE].update(weights="mine.weights.h5"))
+    shutil.copy(repository.network, repository.folder / "weights/mine.onnx")
+    repository.change(lambda params: params["backbones"]["FromFile"].update(onnx="mine.onnx"))
     repository.dvc("repro")
     sweep = ("train.head=ridge", "train.ensemble=concatenate,blend", "train.class_weight=balanced,null")
     repository.dvc("exp", "run", "--queue", *(word for change in sweep for word in ("--set-param", change)))
@@ -384,12 +356,28 @@ def test_queued_sweep_of_two_parameters_runs_no_network_and_can_be_blended(repos
     assert unknown.stderr.count("\n") == 1
 
 
-def test_changed_picture_runs_everything(repository: Repository) -> None:
+def test_a_corrected_label_and_a_changed_picture_compute_one_picture(repository: Repository) -> None:
+    """The label stands in the name, as in `cat.0.jpg`: the same content under another name is not computed again."""
+    repository.dvc("repro")
+    before = features_of(repository)
     picture = io.BytesIO()
     draw_animal("cat", np.random.default_rng(1)).save(picture, "jpeg")
     rewrite(repository.raw / "train/cat.0.jpg", picture.getvalue())
-    assert run_to_ensemble(repository) == ["link", *(f"extract@{name}" for name in N_FEATURES), "ensemble"]
-    assert links_are_whole(repository)
+    source, target = repository.raw / "train/cat.1.jpg", repository.raw / "train/dog.100.jpg"
+    set_writable(repository.raw, True)
+    source.rename(target)
+    try:
+        output = repository.dvc("repro", "ensemble")
+        assert ran(output) == ["link", *(f"extract@{name}" for name in N_FEATURES), "ensemble"]
+        known = f"{N_TRAIN + N_TEST - 1} pictures are in the store; 1 are to be computed"
+        assert re.findall(r"\d+ pictures are in the store.*", output) == [known] * len(N_FEATURES)
+        assert links_are_whole(repository)
+        # The rows lie in the order of the contents.
+        assert len({row.tobytes() for row in features_of(repository)} - {row.tobytes() for row in before}) == 1
+        assert json.loads(repository.dvc("status", "--json")).keys() == set(AFTER_ENSEMBLE)
+    finally:
+        target.rename(source)
+        set_writable(repository.raw, False)
 
 
 def test_forced_run_gives_the_same_bytes(repository: Repository) -> None:
@@ -401,18 +389,22 @@ def test_forced_run_gives_the_same_bytes(repository: Repository) -> None:
 
 
 def test_backbone_added(repository: Repository) -> None:
-    """Last in this file: the new feature file stays on the disk, and DVC sees it."""
+    """Last but one in this file: the new feature file stays on the disk, and DVC sees it."""
     repository.dvc("repro")
-    entry = "{backbone: SmallConvNet, weights: random, input_size: 48}"
+    entry = f"{{onnx: {repository.network}, mean: 127.5, std: 127.5, input_size: 48}}"
     output = repository.dvc("exp", "run", "--set-param", f"+backbones.Larger={entry}")
     assert ran(output) == ["networks", "extract@Larger", "ensemble", *AFTER_ENSEMBLE]
-    assert width_of_ensemble(repository) == sum(N_FEATURES.values()) + N_FEATURES["SmallConvNet"]
+    assert width_of_ensemble(repository) == sum(N_FEATURES.values()) + N_FEATURES["FromFile"]
 
 
 def test_only_networks_and_the_training_of_a_dense_head_import_tensorflow(repository: Repository) -> None:
     repository.dvc("repro")  # Another test may have left outputs of other inputs.
-    for stage in ("link", "networks", "ensemble", "train", "predict", "report"):
-        after = "sys.exit({'tensorflow', 'keras'} & {*sys.modules} or None)"
-        code = f"import sys; from stages import {stage}; {stage}.main(); {after}"
-        done = repository.run("python", "-c", code)
-        assert done.returncode == 0, done.stderr
+    code = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(f"stages.{name}").main()
+    assert not {"tensorflow", "keras"} & {*sys.modules}, name
+"""
+    stages = ("link", "networks", "ensemble", "train", "predict", "report")
+    done = repository.run("python", "-c", code, *stages)
+    assert done.returncode == 0, done.stderr

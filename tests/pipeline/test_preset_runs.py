@@ -2,7 +2,6 @@
 
 import importlib.util
 import pickle
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gap_ensemble.extraction import picture_features
 from gap_ensemble.extraction.devices import Device, cpu_device, find_device
 from gap_ensemble.extraction.picture_features import ExtractJob, extract_features
 from gap_ensemble.extraction.reading import Picture
 from gap_ensemble.images.decoding import check_picture
 from gap_ensemble.messages.errors import UserError
+from gap_ensemble.messages.progress import Progress
 from gap_ensemble.networks.keras_setup import held_back, keras
 from gap_ensemble.params import Backbone
 from tools.workspace import ROOT
@@ -63,40 +64,44 @@ def features(job: ExtractJob, pictures: list[Picture], store: Path) -> bytes:
     return rows.read(0, rows.n_rows).tobytes()
 
 
-KILLED = """
-import os, pickle, signal, sys
-from pathlib import Path
-from gap_ensemble.extraction import picture_features
+class Killed(BaseException):
+    """What nothing catches, as nothing catches `kill -9`."""
 
-class Progress(picture_features.Progress):
-    def add(self, n):
+
+class KillingProgress(Progress):
+    """Stops the run in the fifth chunk, of which nothing is kept."""
+
+    def add(self, n: int) -> None:
         super().add(n)
-        if self.done == 16:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-picture_features.CHUNK, picture_features.SECONDS_BETWEEN_SAVES, picture_features.Progress = 4, -1, Progress
-picture_features.extract_features(*pickle.load(open(sys.argv[1], "rb")), Path(sys.argv[2]))
-"""
+        if self.done == 20:
+            raise Killed
 
 
 @pytest.mark.parametrize(
     ("precision", "pooling"), [("float32", "cls"), pytest.param("bfloat16", "mean", marks=pytest.mark.long)]
 )
 def test_a_killed_run_goes_on_to_the_same_bytes(
-    precision: str, pooling: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    precision: str,
+    pooling: str,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     try:
         device = cpu_device(precision)
     except UserError:
         pytest.skip(f"this processor can't compute in {precision}")
     job, pictures = job_of(folder, device, pooling)
-    (tmp_path / "job").write_bytes(pickle.dumps((job, pictures)))
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "job"), str(tmp_path / "store")]
-    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with monkeypatch.context() as patched:
+        patched.setattr(picture_features, "CHUNK", 4)
+        patched.setattr(picture_features, "SECONDS_BETWEEN_SAVES", -1)
+        patched.setattr(picture_features, "Progress", KillingProgress)
+        with pytest.raises(Killed):
+            features(job, pictures, tmp_path / "store")
     capsys.readouterr()
     resumed = features(job, pictures, tmp_path / "store")
-    assert "12 pictures are in the store; 12 are to be computed" in capsys.readouterr().out
+    assert "16 pictures are in the store; 8 are to be computed" in capsys.readouterr().out
     assert resumed == features(job, pictures, tmp_path / "other store")
     assert len(resumed) == N_PICTURES * 8 * 4
 
@@ -106,6 +111,7 @@ import pickle, sys
 from dataclasses import replace
 from pathlib import Path
 from gap_ensemble.extraction.cluster import open_pool
+from gap_ensemble.extraction import picture_features
 from gap_ensemble.extraction.devices import find_device
 from gap_ensemble.extraction.picture_features import extract_features
 

@@ -56,13 +56,13 @@ def ran(output: str) -> list[str]:
 
 
 def use_one_quick_network(params: Any) -> None:
-    params["backbones"] = {"SmallConvNet": {"weights": "random", "input_size": 32}}
+    params["backbones"] = {"Mine": {"onnx": "mine.onnx", "mean": 127.5, "std": 127.5, "input_size": 32}}
     params["ensemble"]["duplicates"] = None
     params["train"].update(head="logistic", folds=2)
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def first(tmp_path_factory: pytest.TempPathFactory, save_onnx: Callable[[Path, int], int]) -> Project:
     """Return the first machine's project after `dvc repro`, a commit and `dvc push`."""
     larger = tmp_path_factory.mktemp("larger")
     project = Project(larger / "kaggle/dogs")
@@ -79,6 +79,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Project:
     change_params(project.folder / PARAMS_FILE, use_one_quick_network)
     project.dvc("remote", "add", "--quiet", "--default", "store", tmp_path_factory.mktemp("store"))
     draw_competition(project.folder / "data/raw", 24, 6)
+    save_onnx(project.folder / "weights/mine.onnx", 1)
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "The pipeline")
     project.dvc("repro")
@@ -110,11 +111,11 @@ def test_an_edited_output_never_reaches_the_cache(first: Project) -> None:
 
 
 def test_a_head_is_tried_without_the_pictures(second: Project) -> None:
-    # Pictures, and links to weights files, are of the first machine.
+    # Pictures, and links to the networks' files, are of the first machine.
     assert second.status() == {
         "link": [{"changed deps": {"data/raw": "deleted"}}],
         "networks": [{"changed outs": {"data/networks": "deleted"}}],
-        "extract@SmallConvNet": [{"changed deps": {"data/networks/SmallConvNet": "deleted"}}],
+        "extract@Mine": [{"changed deps": {"data/networks/Mine": "deleted"}}],
     }
     before = (second.folder / SUBMISSION).read_bytes()
     assert not ran(second.dvc("repro", "--allow-missing"))
@@ -129,14 +130,18 @@ def name_another_folder(params: Any) -> None:
 
 
 def name_another_file(params: Any) -> None:
-    params["backbones"]["Mine"] = {"weights": "mine.h5", "backbone": "SmallConvNet"}
+    params["backbones"]["Other"] = {"weights": "other.h5", "backbone": "SmallConvNet"}
 
 
 @pytest.mark.parametrize(
     ("change", "stage", "said"),
     [
         (name_another_folder, "link", "data.raw: found 'data/rwa', which is no folder; put the competition's files "),
-        (name_another_file, "extract@Mine", "backbones.Mine.weights: found 'mine.h5', but there is no weights/mine.h5"),
+        (
+            name_another_file,
+            "extract@Other",
+            "backbones.Other.weights: found 'other.h5', but there is no weights/",
+        ),
     ],
 )
 def test_a_name_that_leads_nowhere_is_said_with_what_to_do(

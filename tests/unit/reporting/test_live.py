@@ -40,11 +40,11 @@ def listed_plots() -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("curves", CURVES.values(), ids=CURVES)
-@pytest.mark.parametrize("kind", ["classes", "labels", "grades", "numbers"])
-def test_every_listed_plot_is_written(
-    kind: Kind, curves: list[Curves], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("kind", "curves"),
+    [("classes", name) for name in CURVES] + [(kind, "epochs") for kind in ("labels", "grades", "numbers")],
+)
+def test_every_listed_plot_is_written(kind: Kind, curves: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     y: np.ndarray = np.arange(N) % 3
     values = np.full((N, 3), 1 / 3, np.float32)
@@ -55,7 +55,7 @@ def test_every_listed_plot_is_written(
     task = task_of(Competition(TaskDescription(kind, ["0", "1", "2"], "", "accuracy"), None))
     live = Live(str(TRAINING), dvcyaml=None, save_dvc_exp=False, report=None)
     with open_predictions(Path("oof.h5")) as predictions:
-        log_training(live, task, Training("classes", curves), Evaluation(task, predictions, y))
+        log_training(live, task, Training("classes", CURVES[curves]), Evaluation(task, predictions, y))
     assert [name for name in listed_plots() if not Path(name).is_file()] == []
     residuals = list(csv.reader((TRAINING / "plots/residuals.csv").open()))
     assert len(residuals) == 1 + (3 * N if kind == "numbers" else 0)
