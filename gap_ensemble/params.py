@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from gap_ensemble.messages.accepted import accepted, as_yaml
 from gap_ensemble.messages.errors import UserError, one_line
 from gap_ensemble.paths import in_weights
 
@@ -44,15 +45,15 @@ METRICS = [
 ]
 
 
-def _known_metric(name: str) -> str:
-    if name != "auto" and name not in METRICS and not re.fullmatch(r"map_at_[1-9]\d*|top_[1-9]\d*_error", name):
-        near = difflib.get_close_matches(name, METRICS, n=1)
+def _known_metric(name: object) -> object:
+    if name not in ["auto", *METRICS] and not re.fullmatch(r"map_at_[1-9]\d*|top_[1-9]\d*_error", str(name)):
+        near = difflib.get_close_matches(str(name), METRICS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"accepted: auto, {', '.join(METRICS)}, map_at_5 or top_5_error with any number{hint}")
     return name
 
 
-Metric = Annotated[str, AfterValidator(_known_metric)]
+Metric = Annotated[str, BeforeValidator(_known_metric)]
 
 
 class Section(BaseModel):
@@ -289,40 +290,59 @@ def load_params(path: str | Path = PARAMS_FILE) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise UserError(dict.fromkeys(_problem(path, problem, values) for problem in error.errors())) from None
+        problems = error.errors()
+        # A misspelt section is not missing, too.
+        misspelt = {(*keys, _near(key, keys)) for *keys, key in (_keys_of(p) for p in problems if _is_unknown(p))}
+        lines = [_problem(path, p, values) for p in problems if p["type"] != "missing" or p["loc"] not in misspelt]
+        raise UserError(dict.fromkeys(lines)) from None
 
 
 def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
     """Turn one finding of pydantic into one line: parameter, what was found, what is accepted."""
-    keys = [str(key) for key in problem["loc"] if key != "[key]"]
+    keys = _keys_of(problem)
     name = ".".join(keys)
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(keys[:-1])
-        near = difflib.get_close_matches(keys[-1], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    if _is_unknown(problem):
+        near = _near(keys[-1], keys[:-1])
+        hint = f"did you mean {near}?" if near else f"known here: {', '.join(_known_keys(keys[:-1]))}"
         return f"{path}: {name}: unknown key; {hint}"
     if keys[:2] == ["predict", "clip"] and "clip" in values["predict"]:
-        found = values["predict"]["clip"]
-        return f"{path}: predict.clip: found {found!r}; expected auto, null, or [low, high] with 0 ≤ low < high ≤ 1"
+        found = as_yaml(values["predict"]["clip"])
+        return f"{path}: predict.clip: found {found}; accepted: auto, null, or [low, high] with 0 ≤ low < high ≤ 1"
+    found = as_yaml(problem["input"])
     if "[key]" in problem["loc"]:
-        accepted = "letters, digits, - and _, a letter or digit first, because it names a file and a stage"
-        return f"{path}: {keys[0]}: found the name {problem['input']!r}; accepted: a text of {accepted}"
+        allowed = "letters, digits, - and _, a letter or digit first, because it names a file and a stage"
+        return f"{path}: {keys[0]}: found the name {found}; accepted: a text of {allowed}"
     if problem["type"] in ("model_type", "dict_type"):
         below = {"backbones": "NAME: {weights: imagenet}", "finetune": "NAME: {weights: imagenet}, or {} for none"}.get(
             name, ", ".join(_known_keys(keys))
         )
-        return f"{path}: {name}: found {problem['input']!r}; expected below it: {below}"
-    if problem["type"] == "missing":
+        return f"{path}: {name}: found {found}; expected below it: {below}"
+    parameter, what = accepted(Params, keys)
+    if problem["type"] == "missing" and parameter == keys:
         return f"{path}: {name}: missing; add it (the file in the repository shows a value)"
     message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # Of several keys together.
-        return f"{path}: {name}: {message}"
-    if problem["type"] == "literal_error":
-        accepted = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        near = difflib.get_close_matches(str(problem["input"]).lower(), accepted, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        message = f"accepted: {', '.join(accepted)}{hint}"
-    return f"{path}: {name}: found {problem['input']!r}; {message[0].lower() + message[1:]}"
+    if problem["type"] == "value_error":
+        of_several_keys = isinstance(problem["input"], dict)
+        return f"{path}: {name}: {message}" if of_several_keys else f"{path}: {name}: found {found}; {message}"
+    value: Any = values
+    for key in parameter:  # What was found may be an item of it.
+        value = value[key]
+    alike = difflib.get_close_matches(str(value).lower(), what.split(", "), n=1)
+    hint = f" (did you mean {alike[0]}?)" if alike else ""
+    return f"{path}: {'.'.join(parameter)}: found {as_yaml(value)}; accepted: {what}{hint}"
+
+
+def _keys_of(problem: Any) -> list[str]:
+    return [str(key) for key in problem["loc"] if key != "[key]"]
+
+
+def _is_unknown(problem: Any) -> bool:
+    return problem["type"] == "extra_forbidden"
+
+
+def _near(key: str, section: list[str]) -> str:
+    """Return the key of a section that is most like an unknown one, or nothing."""
+    return next(iter(difflib.get_close_matches(key, _known_keys(section), n=1)), "")
 
 
 def _known_keys(keys: list[str]) -> list[str]:

@@ -1,11 +1,12 @@
-"""Check params.yaml: keys, values, and that the folder, the files and the networks that it names exist.
+"""Check params.yaml: keys, values, that the folder and the files that it names are there, that new networks load.
 
     python -m stages.check        # or: dvc repro check
 
 Runs when params.yaml has changed. Without it a mistyped section changes nothing and is never found, a mistyped file
-ends in DVC's own line, which does not say what to do, and a mistyped network is found after all pictures have been read
-and the networks before it have run for hours. Everything wrong is said at once. What ran before is not looked at again.
-Writes one line that is always the same: what comes after waits for it, and never runs again because of it.
+ends in DVC's own line, which does not say what to do, and a mistyped network, or weights that do not fit or can't be
+downloaded, are found after all pictures have been read and the networks before it have run for hours. Everything wrong
+is said at once. What ran before is not looked at again. Writes one line that is always the same: what comes after waits
+for it, and never runs again because of it.
 """
 
 from gap_ensemble.inputs import missing_inputs, new_entries

@@ -104,6 +104,8 @@ def read_tables(reading: Reading) -> None:
                 f"{path}: found {n_rows:,} rows and {n_columns} columns; expected an id column and at least one more, "
                 "separated by commas, semicolons or tabs"
             )
+        if file and not n_rows:
+            reading.broken.append(f"{path}: found no rows; put the competition's file there, or move it away")
         reading.tables += [file] if file and n_rows else []
     inside = [file.name for file in reading.tables if file.pixels] + reading.tree.containers
     if inside and not reading.tree.pictures:

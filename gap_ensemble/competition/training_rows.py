@@ -171,12 +171,12 @@ def _no_labels(reading: Reading, named: str, column: str, by_path: list[Target])
             f"training ids; columns: {listed(columns, 20)}; training pictures like {example}; set data.labels to "
             "FILE:CLASS_COLUMN"
         ]
-    names = [file.name for file in reading.plain_tables]
+    tables = listed(f"{file.name} with {listed(file.table.columns, 10)}" for file in reading.plain_tables)
     only = [f" (only {way.names[0]!r} from {way.source})" for way in by_path if len(way.names) == 1]
     return [
         *reading.broken,
         f"{reading.raw}: found no two classes for pictures like {example}{''.join(only[:1])}; accepted: a table that "
-        f"names half of them or more and their classes (found: {listed(names) or 'none'}), a folder a class "
+        f"names half of them or more and their classes (found: {tables or 'no table with rows'}), a folder a class "
         "(train/cat/0.jpg), or the class in the name (train/cat.0.jpg)",
     ]
 

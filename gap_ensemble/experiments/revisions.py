@@ -1,5 +1,6 @@
 """Files of experiments, branches and commits, also where the project is a folder of a larger git repository."""
 
+import difflib
 import os
 import shutil
 from collections.abc import Iterator
@@ -72,11 +73,26 @@ def open_at(revision: str, path: Path, mode: str = "r") -> Iterator[IO[Any]]:
         with opened as file:
             yield file
     except (DvcException, SCMError, OSError) as error:
+        names = set() if revision == WORKSPACE else {*_names()} - {revision}
+        near = difflib.get_close_matches(revision, names, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
         raise UserError(
             f"{revision}: {path} can't be read ({one_line(error, 120)}); accepted: an experiment's name from `dvc exp "
-            "show`, a branch or a commit in which the pipeline has run, or workspace; its files must be in DVC's cache "
-            "here, or in its remote"
+            f"show`, a branch or a commit in which the pipeline has run, or workspace{hint}; its files must be in the "
+            "cache of DVC here, or in its remote"
         ) from None
+
+
+def _names() -> list[str]:
+    """Return the names of all experiments, branches and tags."""
+    git = Git(os.curdir, search_parent_directories=True)
+    names = [
+        name.rpartition("/")[2] if base == "refs/exps" else name.removeprefix(f"{base}/")
+        for base in ("refs/exps", "refs/heads", "refs/tags")
+        for name in git.iter_refs(base)
+    ]
+    git.close()
+    return names
 
 
 def _folder_in_git() -> Path:

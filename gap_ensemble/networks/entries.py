@@ -1,17 +1,18 @@
-"""Entries of `backbones` that name no network, checked together before the first network runs for hours."""
+"""Entries of `backbones` that give no network, checked together before the first network runs for hours."""
 
 from collections.abc import Mapping
 
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import Backbone
+from gap_ensemble.paths import in_weights
 
 
 def bad_entries(entries: Mapping[str, Backbone]) -> list[str]:
-    """Find what is wrong with the names, the arguments and the input sizes of networks of keras.applications.
+    """Load every network once, and find what is wrong: names, arguments, input sizes, weights.
 
-    No file is opened: weights may be on another machine, or be written later by stage finetune. Files of presets and
-    of ONNX are read when the network runs.
+    Weights that have to be downloaded are downloaded here. A file that is not there (yet) is not spoken of: stage
+    finetune may write it later, and `missing_inputs` knows of others.
 
     Parameters
     ----------
@@ -25,15 +26,17 @@ def bad_entries(entries: Mapping[str, Backbone]) -> list[str]:
     """
     problems: list[str] = []
     for name, entry in entries.items():
-        if entry.source != "application":
+        file = entry.onnx or (entry.weights if entry.weights not in ("imagenet", "random") else None)
+        is_there = file is None or in_weights(file).exists()
+        if not is_there and entry.source != "application":
             continue
         try:
-            # SmallConvNet has no ImageNet weights, which is wrong as well.
-            weights = entry.weights if entry.weights == "imagenet" else "random"
-            open_network(name, entry.model_copy(update={"weights": weights}))
-            if entry.input_size is not None or entry.arguments:
-                # Built without weights: Keras itself refuses a size that is too small.
-                _ = open_network(name, entry.model_copy(update={"weights": "random"})).n_features
+            if not is_there:
+                entry = entry.model_copy(update={"weights": "random"})
+            network = open_network(name, entry)
+            # An untrained network of the size and the arguments that Keras gives it can always be built.
+            if entry.weights != "random" or entry.input_size is not None or entry.arguments:
+                _ = network.n_features
         except UserError as error:
             problems += error.problems
     return problems

@@ -66,6 +66,15 @@ def test_what_is_not_there_is_named(larger: Path, monkeypatch: pytest.MonkeyPatc
             read(revision, name)
 
 
+@pytest.mark.parametrize(("written", "name"), [("mian", "main"), ("less-dropuot", "less-dropout")])
+def test_the_nearest_name_is_shown(larger: Path, written: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(larger / "kaggle/dogs")
+    git(larger, "branch", "--quiet", "--move", "main")
+    git(larger, "update-ref", "refs/exps/ab/cdef/less-dropout", "HEAD")  # As DVC names an experiment.
+    with pytest.raises(UserError, match=rf"^{written}: .*\(did you mean {name}\?\)"):
+        read(written, "tracked_by_git.txt")
+
+
 def test_without_git(larger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(larger / "kaggle/dogs", tmp_path / "dogs")
     monkeypatch.chdir(tmp_path / "dogs")

@@ -350,6 +350,11 @@ REFUSED = {
         [], {"train.json": '[{"id": "a", "band_1": [' + "1.5, " * 99 + "1]}]", **S}, "raw: no pictures"
     ),
     "TFRecords": Bad([], {"train/00.tfrec": "x", **S}, "raw: no pictures"),
+    "table without rows": Bad(
+        NUMBERED,
+        S56 | {"train.csv": ""},
+        "train.csv: found no rows\nraw: found no two classes for pictures like train/1.jpg",
+    ),
     "JSON that is broken": Bad(
         NUMBERED,
         {"train.json": "[{", **S56},
@@ -386,6 +391,11 @@ def test_the_nearest_forms_are_named_with_what_speaks_for_and_against_them(tmp_p
     assert "nearest: class (for: a; against: '0.5 x y' is no class)" in line
     assert "guesses or class and confidence" in line
     assert "data.labels: FILE:COLUMN" in line
+
+
+def test_tables_without_labels_are_shown_with_their_columns(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"found: train\.csv with id, a, b\), a folder a class"):
+        found(tmp_path, NUMBERED, S56 | {"train.csv": "id,a,b\n91,x,y\n92,y,x\n"})
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:

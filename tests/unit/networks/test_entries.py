@@ -1,9 +1,13 @@
-"""Every bad entry of `backbones` is said at once, before any network runs, and without their files."""
+"""Every bad entry of `backbones` is said at once, before any network runs."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gap_ensemble.networks.entries import bad_entries
 from gap_ensemble.networks.keras_applications import Application
+from gap_ensemble.networks.network import open_network
 from gap_ensemble.params import Backbone
 
 
@@ -31,13 +35,39 @@ def test_every_bad_entry_is_named_at_once() -> None:
         assert all(part in line for part in parts), line
 
 
-def test_nothing_is_built_for_a_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_do_not_fit_or_can_not_be_had_are_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_connection)
+    drawn: Any = open_network("SmallConvNet", Backbone(weights="random", input_size=32))
+    drawn.save_weights(tmp_path / "small.weights.h5", set())
+    (tmp_path / "network.onnx").write_bytes(b"no ONNX")
+    lines = bad_entries(
+        {
+            "MobileNet": Backbone(weights="imagenet"),
+            "MobileNetV2": Backbone(weights="imagenet"),
+            "Mine": Backbone(weights=str(tmp_path / "small.weights.h5"), backbone="MobileNet"),
+            "FromFile": Backbone(onnx=str(tmp_path / "network.onnx"), mean=0, std=1),
+        }
+    )
+    expected = [
+        ("MobileNet: the ImageNet weights can't be loaded: no connection; fetch https://", "MobileNet.weights: FILE"),
+        ("MobileNetV2: the ImageNet weights can't be loaded", "MobileNetV2.weights: FILE"),
+        ("small.weights.h5: does not fit MobileNet (backbones.Mine.weights)",),
+        ("network.onnx",),
+    ]
+    assert len(lines) == len(expected)
+    assert all(part in line for line, parts in zip(lines, expected, strict=True) for part in parts), lines
+
+
+def no_connection(*_: Any, **__: Any) -> str:
+    raise OSError("no connection")
+
+
+def test_a_file_that_is_written_later_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Application, "_build", lambda _: pytest.fail("a network was built"))
-    assert bad_entries({name: Backbone(weights="imagenet") for name in ("NASNetLarge", "VGG16")}) == []
-
-
-def test_files_of_other_sources_are_not_opened() -> None:
-    assert bad_entries({"A": Backbone(onnx="gone.onnx"), "B": Backbone(preset="dinov2_small")}) == []
+    entries = {"VGG16": Backbone(weights="tuned/VGG16.weights.h5"), "NASNetLarge": Backbone(weights="random")}
+    assert bad_entries({**entries, "A": Backbone(onnx="gone.onnx")}) == []
 
 
 def test_a_single_entry_is_checked_too() -> None:
