@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Repository:
     folder: Path
     raw: Path
     network: Path
+    # Metrics and submission of the first run.
+    results: list[bytes] = field(default_factory=list)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a program with this environment's `bin` first in the PATH."""
@@ -142,6 +144,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, save_onnx: Callable[[Path, i
     assert ran(repository.dvc("repro")) == STAGES
     assert state(repository.raw) == raw_before
     repository.commit("First run")
+    repository.results = repository.read(METRICS, SUBMISSION)
     yield repository
     set_writable(repository.raw, True)
 
@@ -261,8 +264,6 @@ def test_feature_file(name: str, repository: Repository) -> None:
 
 def test_unknown_key_is_named_and_the_submission_comes_back(repository: Repository) -> None:
     """A key that no stage depends on but the first, which looks at all of params.yaml."""
-    repository.dvc("repro")
-    submission = repository.read(SUBMISSION)
     repository.change(lambda params: params["extract"].update(bach_size=3))
     done = repository.run("dvc", "repro")
     assert done.returncode != 0
@@ -272,7 +273,7 @@ def test_unknown_key_is_named_and_the_submission_comes_back(repository: Reposito
     assert errors[0].startswith("ERROR: params.yaml: extract.bach_size: unknown key")
     repository.change(lambda params: params["extract"].pop("bach_size"))
     assert ran(repository.dvc("repro")) == []
-    assert repository.read(SUBMISSION) == submission
+    assert repository.read(METRICS, SUBMISSION) == repository.results
 
 
 def test_new_seed_shuffles_again_and_extracts_nothing(repository: Repository) -> None:
@@ -305,11 +306,9 @@ def test_another_network_in_a_file_of_the_same_name(
 
 def test_another_number_of_folds_runs_no_network_and_can_be_compared(repository: Repository) -> None:
     """By an experiment, then by hand back to where it was, which costs nothing."""
-    repository.dvc("repro")
-    outputs = repository.read(METRICS, SUBMISSION)
     output = repository.dvc("exp", "run", "--set-param", "train.folds=3", "--name", "three")
     assert ran(output) == AFTER_ENSEMBLE
-    old, new = (json.loads(metrics) for metrics in (outputs[0], *repository.read(METRICS)))
+    old, new = (json.loads(metrics) for metrics in (repository.results[0], *repository.read(METRICS)))
     assert old["val_log_loss"] != new["val_log_loss"]
 
     table = pd.read_csv(io.StringIO(repository.dvc("exp", "show", "--csv")))
@@ -322,7 +321,7 @@ def test_another_number_of_folds_runs_no_network_and_can_be_compared(repository:
     output = repository.dvc("repro")
     assert ran(output) == []
     assert from_cache(output) == AFTER_ENSEMBLE
-    assert repository.read(METRICS, SUBMISSION) == outputs
+    assert repository.read(METRICS, SUBMISSION) == repository.results
 
 
 @pytest.mark.long
