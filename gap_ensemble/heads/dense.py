@@ -29,6 +29,7 @@ from gap_ensemble.heads.linear import alike
 from gap_ensemble.heads.losses import NO_LINK, fit_link
 from gap_ensemble.heads.rows import standardise
 from gap_ensemble.heads.side_by_side import (
+    BYTES_PER_WEIGHT,
     PACE,
     PACE_OF_MANY_CLASSES,
     PACE_OF_MANY_ROWS,
@@ -36,8 +37,8 @@ from gap_ensemble.heads.side_by_side import (
     Layers,
     Pace,
     fit_side_by_side,
-    layer_sizes,
     n_epochs,
+    n_weights,
 )
 from gap_ensemble.storage.hdf5 import atomic_hdf5
 
@@ -104,7 +105,10 @@ class DenseHead:
         """
         search = Search.of(data)
         scalings = _scalings(search.ways, data)
-        scaled = {way: replace(data, rows=data.rows.standardised(*scaling)) for way, scaling in scalings.items()}
+        needed = BYTES_PER_WEIGHT * n_weights(data)
+        scaled = {
+            way: replace(data, rows=data.rows.standardised(*scaling, needed)) for way, scaling in scalings.items()
+        }
         chosen = search.choose(data, scaled, on_progress)
         heads: dict[int, DenseHead] = {}
         curves: dict[int, Curves] = {}
@@ -201,12 +205,12 @@ class Search:
     def of(cls, data: TrainingData) -> "Search":
         """Return what is tried for some data."""
         options, outputs = data.options, data.outputs
-        n_weights = sum(n_in * n_out for n_in, n_out in layer_sizes(options, data.rows.n_features, outputs))
+        weights = n_weights(data)
         given: list[Way] = [] if options.normalize is None else ["standardised" if options.normalize else "as they are"]
-        if options.l2 is not None or n_weights > MAX_TRIED_WEIGHTS:
+        if options.l2 is not None or weights > MAX_TRIED_WEIGHTS:
             untried = [(UNTRIED_STRENGTH, options.label_smoothing or 0.0)]
             return cls(given or ["standardised"], untried, [], PACE.given(options), False)
-        few = n_weights <= MAX_WEIGHTS_OF_FEW
+        few = weights <= MAX_WEIGHTS_OF_FEW
         by_curvature = not options.hidden and options.optimizer is None and options.learning_rate is None
         # Their pace is that of gradients which are divided by the curvature.
         many_classes = not few and by_curvature and outputs.kind != "numbers"
@@ -221,7 +225,7 @@ class Search:
         has_few_rows = data.rows.n_rows <= FEW_ROWS
         # The more rows, the less the scaling matters; many classes take features alike (measured in docs/heads.md).
         ways: list[Way] = ["alike"] if not few else ["standardised", "alike"] if has_few_rows else ["standardised"]
-        tried = trials(data, "every" if has_few_rows and n_weights <= MAX_WEIGHTS_OF_EVERY_PAIR else "fewest")
+        tried = trials(data, "every" if has_few_rows and weights <= MAX_WEIGHTS_OF_EVERY_PAIR else "fewest")
         pace = PACE_OF_MANY_CLASSES if many_classes else PACE if has_few_rows else PACE_OF_MANY_ROWS
         return cls(given or ways, candidates, tried, pace.given(options), by_curvature)
 

@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gap_ensemble.storage.hdf5 import block_slices
 
-# Features up to this size are kept in memory; larger ones are read from the file again in every epoch.
+# Features are kept in memory if they and the heads need no more; else they are read from the file again in every epoch.
 MEMORY_BYTES = 2**30
 
 Features = Any  # h5py.Dataset or ndarray, of shape (n_rows, n_features), float32
@@ -98,9 +98,16 @@ class Rows:
             scaler.partial_fit(features)
         return scaler.mean_, scaler.scale_
 
-    def standardised(self, mean: np.ndarray, scale: np.ndarray) -> "Rows":
-        """Return the same rows with `(features - mean) / scale`: in memory if they fit, else block by block."""
-        if len(self.features) * self.n_features * 4 > MEMORY_BYTES:
+    def standardised(self, mean: np.ndarray, scale: np.ndarray, bytes_of_heads: int = 0) -> "Rows":
+        """Return the same rows with `(features - mean) / scale`: in memory if they fit, else block by block.
+
+        Parameters
+        ----------
+        mean, scale : ndarray of shape (n_features,)
+        bytes_of_heads : int
+            What the heads need beside them while they are trained.
+        """
+        if len(self.features) * self.n_features * 4 + bytes_of_heads > MEMORY_BYTES:
             return Rows(self.features, self.chosen, self.columns, (mean, scale))
         features = np.empty((len(self.features), self.n_features), np.float32)
         for block in block_slices(len(features), self.n_features * 8):

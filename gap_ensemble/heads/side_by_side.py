@@ -127,6 +127,12 @@ def layer_sizes(options: Train, n_features: int, outputs: Outputs) -> list[tuple
     return list(pairwise([n_features, *options.hidden, outputs.n_logits]))
 
 
+def n_weights(data: TrainingData) -> int:
+    """Return the number of weights of one head."""
+    sizes = layer_sizes(data.options, data.rows.n_features, data.outputs)
+    return sum(n_in * n_out for n_in, n_out in sizes)
+
+
 def n_epochs(data: TrainingData, pace: Pace) -> int:
     """Return `train.epochs`, or if it is null as many as make the steps of a pace."""
     if data.options.epochs is not None:
@@ -136,8 +142,7 @@ def n_epochs(data: TrainingData, pace: Pace) -> int:
 
 def fit_side_by_side(data: TrainingData, fits: Fits, on_progress: OnProgress) -> list[Fitted]:
     """Train heads on rows that are scaled, as many at a time as fit into memory."""
-    sizes = layer_sizes(data.options, data.rows.n_features, data.outputs)
-    n_at_once = max(1, SIDE_BY_SIDE_BYTES // (BYTES_PER_WEIGHT * sum(n_in * n_out for n_in, n_out in sizes)))
+    n_at_once = max(1, SIDE_BY_SIDE_BYTES // (BYTES_PER_WEIGHT * n_weights(data)))
     if data.options.optimizer == "adafactor":  # It averages over the columns of a kernel, and so over heads.
         n_at_once = 1
     fitted: list[Fitted] = []

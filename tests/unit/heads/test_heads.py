@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from gap_ensemble.heads import linear, side_by_side
+from gap_ensemble.heads import rows as rows_module
 from gap_ensemble.heads.combine import fit_mean_weights, fit_stack_weights, mean_row_loss, stack_of
 from gap_ensemble.heads.ensemble import HEADS, Ensemble, EnsembleData, FittedEnsemble, fit_ensemble
 from gap_ensemble.heads.head import Outputs, TrainingData, trials
@@ -102,6 +103,7 @@ def test_training_from_the_file_in_blocks_is_as_good_as_in_memory(
     options = Train(folds=2, epochs=8, l2=0.01, batch_size=32)
     in_memory = out_of_fold(options, features, label)
     monkeypatch.setattr(hdf5, "BLOCK_BYTES", 150 * 20 * 4)  # 14 blocks
+    monkeypatch.setattr(rows_module, "MEMORY_BYTES", 2000 * 20 * 4)  # The rows alone would fit.
     with h5py.File(tmp_path / "features.h5", "w") as file:
         in_blocks = out_of_fold(options, file.create_dataset("train", data=features), label)
     assert in_blocks["accuracy"] == pytest.approx(in_memory["accuracy"], abs=0.01)
