@@ -175,6 +175,8 @@ def _to_compare(loss: float) -> float:
     return round(loss, 10)
 
 
+# Cut points are the mean of those of so many samples of the rows, of at most so many rows each.
+N_SAMPLES, MAX_SAMPLE = 10, 5000
 # Where cut points may lie between two grades, in grades.
 CUT_STEP = 0.05
 
@@ -184,7 +186,8 @@ class CutPoints:
     """A grade from the expected grade, by cut points that maximise a metric (quadratic kappa).
 
     The expectation is the estimate with the least squared error, which is what quadratic weights punish; cut points
-    undo that it is drawn to the middle. They are found one after the other, on a grid, until none improves.
+    undo that it is drawn to the middle. They are found one after the other, on a grid, until none improves, on samples of
+    the rows, of which the mean is taken: what is best on all rows follows the noise of single ones.
 
     Attributes
     ----------
@@ -199,18 +202,24 @@ class CutPoints:
     cuts: tuple[float, ...] = ()
 
     def fit(self, y: np.ndarray, values: np.ndarray) -> Self:
+        """Return the mean of the cut points that are best on samples of the rows, drawn with replacement."""
+        rng, expected = np.random.default_rng(0), self._expected(values)
+        order = np.lexsort((y, expected))  # The samples are the same in whatever order the rows come.
+        y, expected, n = y[order], expected[order], min(len(y), MAX_SAMPLE)
+        samples = (rng.integers(len(y), size=n) for _ in range(N_SAMPLES))
+        mean = np.mean([self._best(y[sample], expected[sample]) for sample in samples], axis=0)
+        return replace(self, cuts=tuple(float(cut) for cut in mean))
+
+    def _best(self, y: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """Return the cut points with the best score, starting from those half way between grades."""
-        cuts = self._half_way()
-        expected = self._expected(values)
         grid = np.arange(0, self.n_grades - 1 + CUT_STEP, CUT_STEP)
         # The same number of samples a grade as in the truth: another place to start from.
         shares = np.cumsum(np.bincount(y, minlength=self.n_grades))[:-1] / len(y)
-        starts = [cuts, np.maximum.accumulate(np.quantile(expected, shares))]
-        fitted = [self._climb(y, expected, np.array(start), grid) for start in starts]
-        best = min(
+        starts = [self._half_way(), np.maximum.accumulate(np.quantile(expected, shares))]
+        fitted = [self._climb(y, expected, start, grid) for start in starts]
+        return min(
             fitted, key=lambda found: _to_compare(self.metric.loss(y, np.searchsorted(found, expected, side="right")))
         )
-        return replace(self, cuts=tuple(float(cut) for cut in best))
 
     def _climb(self, y: np.ndarray, expected: np.ndarray, cuts: np.ndarray, grid: np.ndarray) -> np.ndarray:
         def loss(candidate: np.ndarray) -> float:

@@ -69,6 +69,22 @@ def test_cut_points_find_the_grades_that_the_expectation_blurs() -> None:
     assert list(cuts) == sorted(cuts)
 
 
+def test_cut_points_hardly_follow_single_rows() -> None:
+    """Of few rows whose grades are hardly told apart, the best cut points are far from those of the next few."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(5, size=200)
+    values = softmax(rng.normal(0, 1, (200, 5)) + np.eye(5)[y])
+    decision = CutPoints(5, find_metric("quadratic_kappa"))
+    shuffled = rng.permutation(200)
+    assert decision.fit(y[shuffled], values[shuffled]).cuts == decision.fit(y, values).cuts
+
+    expected = values @ np.arange(5)
+    halves = [slice(0, 100), slice(100, 200)]
+    mean_of_samples = [decision.fit(y[half], values[half]).cuts for half in halves]
+    best = [decision._best(y[half], expected[half]) for half in halves]
+    assert np.abs(np.subtract(*mean_of_samples)).mean() < 0.7 * np.abs(np.subtract(*best)).mean()
+
+
 def plant_samples(n: int = 400) -> tuple[np.ndarray, np.ndarray]:
     """Return healthy plants, and sick ones with one or two of three labels; all probabilities are too low by half."""
     rng = np.random.default_rng(0)
