@@ -38,10 +38,13 @@ experiments:
 	@$(firstword $(wildcard $(VENV)/bin/dvc) dvc) exp show --only-changed --drop '$(UNREAD)' $(ARGS)
 
 # DVC may leave params.yaml as long as it was, in the second in which git last looked at it; then git, which goes by time
-# and length, takes the values of a failed experiment for its own. Touched, it is read.
+# and length, takes the values of a failed experiment for its own. Touched, it is read. New files are only unstaged.
 back:
+	@git cat-file -e HEAD:./dvc.lock 2>/dev/null || { echo "ERROR: no run is committed (dvc.lock), so there is nothing to go \
+	back to, and edits would be lost; first: git add -A && git commit -m 'First run'" | tr -s '\t' ' ' >&2; exit 1; }
 	@touch params.yaml
-	git restore --staged --worktree .
+	git reset --quiet -- .
+	git restore .
 	$(firstword $(wildcard $(VENV)/bin/dvc) dvc) checkout
 
 setup: $(READY)

@@ -37,6 +37,8 @@ class Progress:
         self.total, self.label, self.unit, self.done = total, label, unit, done
         self.count_workers, self.n_workers = n_workers, 0
         self.start, self.first = time.monotonic(), done
+        # When the first part was done, and how much that was: what is slow to start says nothing of the time left.
+        self.begun: tuple[float, int] | None = None
         self.next_line = self.start + SECONDS_BETWEEN_LINES
         self.bar = (
             tqdm(total=total, desc=label, unit=f" {unit}", initial=done, smoothing=0.05)
@@ -56,6 +58,7 @@ class Progress:
     def add(self, n: int) -> None:
         """Count `n` more as done."""
         self.done += n
+        self.begun = self.begun or (time.monotonic(), self.done)
         self.n_workers = self.count_workers()
         if self.bar is not None:
             self.bar.set_postfix_str(self._workers().removeprefix(", "), refresh=False)
@@ -73,10 +76,11 @@ class Progress:
         return f", {self.n_workers} worker{'s' if self.n_workers > 1 else ''}" if self.n_workers else ""
 
     def _line(self) -> None:
-        seconds = time.monotonic() - self.start
-        rate = (self.done - self.first) / seconds if seconds > 0 else 0.0
-        left = (
-            f", {tqdm.format_interval((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
-        )
+        now = time.monotonic()
+        rate = (self.done - self.first) / (now - self.start) if now > self.start else 0.0
+        left = ""
+        if self.begun and self.begun[1] < self.done < self.total:
+            seconds = (now - self.begun[0]) / (self.done - self.begun[1]) * (self.total - self.done)
+            left = f", {tqdm.format_interval(seconds)} left"
         done = f"{self.done:,} of {self.total:,} {self.unit}"
         print(f"{self.label}: {done}, {rate:,.1f} a second{self._workers()}{left}", flush=True)

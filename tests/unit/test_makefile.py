@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,29 +31,67 @@ def test_the_table_of_experiments_has_what_is_read_and_makes_no_environment() ->
     assert [name for name in shown + left_out if not re.match(words[5], name)] == shown
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
-def test_back_restores_what_git_takes_for_unchanged(tmp_path: Path) -> None:
-    """A file that is as long as it was, written at the time at which git last looked at it."""
-    params = tmp_path / "params.yaml"
+@dataclass
+class Folder:
+    """A git repository with params.yaml, in which `dvc` does nothing."""
+
+    path: Path
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        environment = {**os.environ, **identity, "PATH": f"{self.path}{os.pathsep}{os.environ['PATH']}"}
+        return subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True, check=check)
+
+    def commit(self, *names: str) -> None:
+        self.run("git", "add", *names)
+        self.run("git", "commit", "--quiet", "--message", "First")
+
+    def back(self, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("make", "-f", str(ROOT / "Makefile"), "back", "VENV=none", check=check)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    if not shutil.which("make"):
+        pytest.skip("needs make")
     (tmp_path / "dvc").write_text("#!/bin/sh\n")
     (tmp_path / "dvc").chmod(0o755)
-    params.write_text("folds: 5\n")
-    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    (tmp_path / "params.yaml").write_text("folds: 5\n")
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
+    folder = Folder(tmp_path)
+    folder.run("git", "init", "--quiet", ".")
+    folder.run("git", "config", "core.trustctime", "false")
+    return folder
 
-    def run(*command: str) -> None:
-        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
 
-    run("git", "init", "--quiet", ".")
-    run("git", "config", "core.trustctime", "false")
-    run("git", "add", "params.yaml")
-    run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "First")
+def test_back_restores_what_git_takes_for_unchanged(folder: Folder) -> None:
+    """A file that is as long as it was, written at the time at which git last looked at it."""
+    params = folder.path / "params.yaml"
+    folder.commit("params.yaml", "dvc.lock")
     past = params.stat().st_mtime_ns - 10**10
     os.utime(params, ns=(past, past))
-    run("git", "update-index", "--refresh")
+    folder.run("git", "update-index", "--refresh")
     with params.open("r+") as file:
         file.write("folds: 4\n")
     os.utime(params, ns=(past, past))
-    run("git", "restore", "--staged", "--worktree", ".")
+    folder.run("git", "restore", ".")
     assert params.read_text() == "folds: 4\n"  # What is to be helped.
-    run("make", "-f", str(ROOT / "Makefile"), "back", "VENV=none")
+    folder.back()
     assert params.read_text() == "folds: 5\n"
+
+
+def test_back_keeps_new_files(folder: Folder) -> None:
+    folder.commit("params.yaml", "dvc.lock")
+    (folder.path / "mine.txt").write_text("mine")
+    folder.run("git", "add", "mine.txt")
+    folder.back()
+    assert (folder.path / "mine.txt").read_text() == "mine"
+
+
+def test_back_without_a_committed_run_loses_nothing(folder: Folder) -> None:
+    folder.commit("params.yaml")
+    (folder.path / "params.yaml").write_text("folds: 4\n")
+    done = folder.back(check=False)
+    assert done.returncode
+    assert "ERROR: no run is committed (dvc.lock), so there is nothing to go back to" in done.stderr
+    assert (folder.path / "params.yaml").read_text() == "folds: 4\n"

@@ -36,4 +36,18 @@ def test_workers_are_counted_and_a_failure_ends_without_a_line(
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert capsys.readouterr().out == "Reading: 5 of 10 rows, 0.2 a second, 2 workers, 00:31 left\n"
+    assert capsys.readouterr().out == "Reading: 5 of 10 rows, 0.2 a second, 2 workers\n"
+
+
+def test_a_slow_start_says_nothing_of_the_time_left(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(100, "Training", "epochs") as training:
+        clock[0] += 40
+        for _ in range(4):
+            training.add(10)
+            clock[0] += 10
+        training.total = training.done
+    assert capsys.readouterr().out.splitlines() == [
+        "Training: 10 of 100 epochs, 0.2 a second",
+        "Training: 40 of 100 epochs, 0.6 a second, 01:00 left",
+        "Training: 40 of 40 epochs, 0.5 a second",
+    ]
