@@ -32,6 +32,8 @@ GRADE = {"grade", "level", "severity", "stage", "diagnosis", "score", "rating", 
 NUMBER = {"age", "boneage", "count", "counts", "pawpularity", "weight", "height", "price", "score", "width", "length"}
 # Columns that are called so hold classes, where nothing else tells.
 LABEL = {"label", "labels", "class", "classname", "category", "target", "targets", "species", "breed", "tag", "tags"}
+# So many values that stand once each may be mistyped; of more, it is the kind of the column.
+MAX_STRAY = 3
 MAX_GRADES = 12
 SEPARATORS = (" ", "|", ";", ",")
 METRIC_KINDS: dict[str, Kind] = {"rmse": "numbers", "mae": "numbers", "quadratic_kappa": "grades"}
@@ -308,6 +310,10 @@ def _column(raw: Path, rows: Rows, name: str, sample: Sample | None, data: Data,
             for row, found in several.items()
             if "" in found
         ]
+    stray = _stray_value(name, several, kind, sample, data, meant)
+    if stray:
+        meant_by_metric = METRIC_KINDS.get(data.metric, kind) != kind
+        (problems if meant_by_metric else warnings).append(f"{named} {stray}")
     if kind == "numbers":
         problems += [
             f"{named} {row!r} holds {found[0]!r} in {name}; accepted: a number"
@@ -323,7 +329,14 @@ def _column(raw: Path, rows: Rows, name: str, sample: Sample | None, data: Data,
         ]
         names = sorted(distinct, key=lambda value: (len(value), value))
         if names and all(value.isdigit() for value in names):
+            n_filled = len(names)
             names = [str(grade) for grade in range(int(names[0]), int(names[-1]) + 1)]
+            if len(names) > 2 * n_filled:
+                row = next(row for row, found in several.items() if found[0] == names[-1])
+                problems.append(
+                    f"{named} {row!r} holds {names[-1]!r} in {name}, and most grades below it stand nowhere; correct it, "
+                    "or set data.task: numbers or classes"
+                )
     elif kind == "labels":
         tokens = {label for found in several.values() for label in found[0].split(separator)}
         names = sorted({label.strip() for label in tokens} - {""}, key=_numbers_first)
@@ -382,6 +395,28 @@ def _kind(name: str, distinct: list[str], sample: Sample | None, data: Data, mea
     if ordered[0] in (0, 1) and len(ordered) <= MAX_GRADES and ordered[-1] - ordered[0] + 1 <= MAX_GRADES:
         return ("grades" if parts & GRADE else "classes"), " "
     return ("numbers" if meant and parts & NUMBER else "classes"), " "
+
+
+def _stray_value(
+    name: str, several: dict[str, list[str]], kind: Kind, sample: Sample | None, data: Data, meant: bool
+) -> str:
+    """Name a row whose value stands once, if the column were of another kind without such values; else return nothing.
+
+    `l` for 1 makes a name of every grade, and 33 for 3 makes classes of them.
+    """
+    counts = Counter(found[0] for found in several.values() if found[0])
+    once = {value for value, count in counts.items() if count == 1}
+    rest = [value for value in counts if value not in once]
+    if not 1 <= len(once) <= MAX_STRAY or len(rest) < 2:
+        return ""
+    other, _ = _kind(name, rest, sample, data, meant)
+    if other == kind:
+        return ""
+    row, value = next((row, found[0]) for row, found in several.items() if found[0] in once)
+    return (
+        f"{row!r} holds {value!r} in {name}, where no other row does; without it {name} would hold {other}, and now it "
+        f"holds {kind}: correct it, or set data.task: {kind}"
+    )
 
 
 def _separator(distinct: list[str], shown: list[str]) -> str:

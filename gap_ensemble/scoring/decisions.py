@@ -186,8 +186,8 @@ class CutPoints:
     """A grade from the expected grade, by cut points that maximise a metric (quadratic kappa).
 
     The expectation is the estimate with the least squared error, which is what quadratic weights punish; cut points
-    undo that it is drawn to the middle. They are found one after the other, on a grid, until none improves, on samples of
-    the rows, of which the mean is taken: what is best on all rows follows the noise of single ones.
+    undo that it is drawn to the middle. They are found one after the other, on a grid, until none improves, on samples
+    of the rows, of which the mean is taken: what is best on all rows follows the noise of single ones.
 
     Attributes
     ----------

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_competitions import Tables, found, target_of_files, warned
+from made_competitions import Tables, found, table, target_of_files, warned
 
 from gap_ensemble.competition.found import Submission, read_competition, read_rows, write_competition
 from gap_ensemble.messages.errors import UserError
@@ -419,3 +419,41 @@ def test_a_column_a_class_where_the_sample_asks_for_the_class(tmp_path: Path) ->
 
     assert (result.task.kind, result.task.names, result.task.metric) == ("classes", ["a", "b", "c"], "accuracy")
     assert target_of_files(result)["train/p4.jpg"] == "b"
+
+
+GRADED = [f"train/{i}.jpg" for i in range(20)] + ["test/a.jpg"]
+
+
+def graded(stray: str) -> dict[str, str]:
+    """Return a table of grades from 0 to 4, one of which is mistyped."""
+    grades = [str(i % 5) for i in range(20)]
+    grades[3] = stray
+    labels = table("id,diagnosis", [[str(i), grade] for i, grade in enumerate(grades)])
+    return {"train.csv": labels, "sample_submission.csv": "id,diagnosis\na,0\n"}
+
+
+@pytest.mark.parametrize("stray", ["33", "l"])
+def test_a_mistyped_grade_that_makes_classes_of_all_is_named(tmp_path: Path, stray: str) -> None:
+    result = found(tmp_path, GRADED, graded(stray))
+    said = (f"train.csv: id '3' holds '{stray}' in diagnosis", "without it diagnosis would hold grades")
+    assert warned(result, *said), result.warnings
+
+
+@pytest.mark.parametrize(
+    ("stray", "data", "said"),
+    [
+        ("l", {"metric": "quadratic_kappa"}, "holds 'l' in diagnosis, where no other row does"),
+        ("33", {"metric": "quadratic_kappa"}, "holds '33' in diagnosis, and most grades below it stand nowhere"),
+        ("33", {"task": "grades"}, "holds '33' in diagnosis, and most grades below it stand nowhere"),
+        ("l", {"task": "grades"}, "holds 'l' in diagnosis; accepted: a whole number"),
+    ],
+)
+def test_a_mistyped_grade_is_refused_where_grades_are_meant(
+    tmp_path: Path, stray: str, data: dict[str, str], said: str
+) -> None:
+    with pytest.raises(UserError, match=rf"train\.csv: id '3' {said}"):
+        found(tmp_path, GRADED, graded(stray), **data)
+
+
+def test_a_rare_value_of_the_same_kind_is_nobodys_mistake(tmp_path: Path) -> None:
+    assert not found(tmp_path, GRADED, graded("5")).warnings
