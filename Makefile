@@ -17,7 +17,7 @@ LOCK = requirements-$(EXTRA).lock
 READY = $(VENV)/ready-$(EXTRA)
 
 # Columns that `make experiments` leaves out: files, counts but that of the rows that are scored, what is fitted.
-UNREAD = .*/|models|params\.yaml$$|n_train|.*_std$$|clip_|temperature|cut_|threshold_|rare_classes_|Created|State|Executor
+UNREAD = .*/|models|params\.yaml$$|train_n_samples|.*_std$$|submitted_|Created|State|Executor
 
 .PHONY: demo test unit long experiments back setup check lock
 

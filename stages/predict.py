@@ -83,8 +83,13 @@ def decide(params: Params, task: Task, train: pd.DataFrame) -> Decision:
         scores = evaluation.submitted_scores(decision)
         fitted = evaluation.fit(decision)
         n_folds = len(np.unique(predictions.fold))
-        counts = {"n_train": len(train) - (len(y) // n_folds if n_folds > 1 else len(y)), "n_val": len(y)}
-        metrics = scores | evaluation.usual_scores() | counts | fitted.numbers()
+        counts = {
+            "train_n_samples": len(train) - (len(y) // n_folds if n_folds > 1 else len(y)),
+            "val_n_samples": len(y),
+        }
+        # By their names, because DVC's tables are sorted: what is submitted first.
+        submitted = {f"submitted_{key}": value for key, value in fitted.numbers().items()}
+        metrics = scores | submitted | counts | evaluation.usual_scores()
         if isinstance(decision, Calibration) and decision.clip != "auto":
             would_be = evaluation.submitted_scores(task.decision(params.predict.model_copy(update={"clip": "auto"})))
             print(f"predict.clip: auto would give {next(iter(would_be.items()))[1]:.4f} out of fold")

@@ -54,6 +54,7 @@ def main() -> None:
         order = pd.Index(training.name).get_indexer(predictions.row)
         evaluation = Evaluation(task, predictions, training.y[order])
         log_training(live, task, Training(chosen.learned, chosen.curves), evaluation)
+        print("Out of fold, of the predictions as they are (stage predict scores what is submitted):")
         for name, value in evaluation.usual_scores().items():
             print(f"{name}: {value:.4f}")
 

@@ -27,7 +27,8 @@ def main() -> None:
     dvc("metrics", "show", cwd=DEMO)
     metrics = json.loads((DEMO / "results/metrics.json").read_text())
     print(
-        f"\nOf {metrics['n_val']} drawn pictures, {metrics['val_accuracy']:.1%} are told apart by untrained networks."
+        f"\nOf {metrics['val_n_samples']} drawn pictures, {metrics['val_accuracy']:.1%} are told apart by untrained "
+        "networks."
     )
     print(f"submission: {DEMO / 'submissions/submission.csv'}")
     print(f"plots:      {DEMO / 'results/training/plots/images/overview.png'}")

@@ -5,6 +5,7 @@
 the ids of the sample submission say which are the test pictures.
 """
 
+import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -123,12 +124,16 @@ def _named(tree: Tree, names: str | list[str], key: str) -> list[str]:
     folders = [name.strip("/") for name in ([names] if isinstance(names, str) else names)]
     with_pictures: list[str] = sorted(tree.folders_of_pictures())
     with_pictures.sort(key=lambda folder: folder.count("/"))
-    problems = [
-        f"params.yaml: data.{key}: found {name!r}, but {tree.raw / name} holds no pictures; accepted: auto, or one or "
-        f"more of the folders {listed(with_pictures, 10)}"
-        for name in folders
-        if name not in with_pictures
-    ]
+    problems = []
+    for name in folders:
+        if name not in with_pictures:
+            what = "holds no pictures" if (tree.raw / name).is_dir() else "is no folder"
+            near = difflib.get_close_matches(name, with_pictures, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            problems.append(
+                f"params.yaml: data.{key}: found {name!r}, but {tree.raw / name} {what}{hint}; accepted: auto, or one "
+                f"or more of the folders {listed(with_pictures, 10)}"
+            )
     if problems:
         raise UserError(problems)
     return folders

@@ -334,8 +334,8 @@ def _column(raw: Path, rows: Rows, name: str, sample: Sample | None, data: Data,
             if len(names) > 2 * n_filled:
                 row = next(row for row, found in several.items() if found[0] == names[-1])
                 problems.append(
-                    f"{named} {row!r} holds {names[-1]!r} in {name}, and most grades below it stand nowhere; correct it, "
-                    "or set data.task: numbers or classes"
+                    f"{named} {row!r} holds {names[-1]!r} in {name}, and most grades below it stand nowhere; correct "
+                    "it, or set data.task: numbers or classes"
                 )
     elif kind == "labels":
         tokens = {label for found in several.values() for label in found[0].split(separator)}

@@ -172,12 +172,15 @@ def _no_labels(reading: Reading, named: str, column: str, by_path: list[Target])
             "FILE:CLASS_COLUMN"
         ]
     tables = listed(f"{file.name} with {listed(file.table.columns, 10)}" for file in reading.plain_tables)
+    shown = reading.sample.columns if reading.sample else []
+    lacking = [name for name in shown if not any(name in file.table for file in reading.plain_tables)]
+    wanted = f"; the sample submission wants {listed(lacking, 3)}, a column of no table" if lacking and tables else ""
     only = [f" (only {way.names[0]!r} from {way.source})" for way in by_path if len(way.names) == 1]
     return [
         *reading.broken,
         f"{reading.raw}: found no two classes for pictures like {example}{''.join(only[:1])}; accepted: a table that "
-        f"names half of them or more and their classes (found: {tables or 'no table with rows'}), a folder a class "
-        "(train/cat/0.jpg), or the class in the name (train/cat.0.jpg)",
+        f"names half of them or more and their classes (found: {tables or 'no table with rows'}{wanted}), a folder a "
+        "class (train/cat/0.jpg), or the class in the name (train/cat.0.jpg)",
     ]
 
 

@@ -194,5 +194,10 @@ def _doubt(scores: dict[str, Scored], blend: Scored, weights: dict[str, float]) 
 
 def _write_scores(to: Path, name: str, scored: Scored, n_val: int, weights: dict[str, float]) -> None:
     """Write beside a submission what `tools.submit` notes of it."""
-    values = {"experiment": name, f"submission_{scored.metric}": scored.score, "n_val": n_val, "weights": weights}
+    values = {
+        "experiment": name,
+        f"submission_{scored.metric}": scored.score,
+        "val_n_samples": n_val,
+        "weights": weights,
+    }
     write_text(to.with_suffix(".json"), json.dumps(values, indent=2) + "\n")

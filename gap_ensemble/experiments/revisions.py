@@ -77,9 +77,9 @@ def open_at(revision: str, path: Path, mode: str = "r") -> Iterator[IO[Any]]:
         near = difflib.get_close_matches(revision, names, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise UserError(
-            f"{revision}: {path} can't be read ({one_line(error, 120)}); accepted: an experiment's name from `dvc exp "
-            f"show`, a branch or a commit in which the pipeline has run, or workspace{hint}; its files must be in the "
-            "cache of DVC here, or in its remote"
+            f"{revision}{hint}: {path} can't be read ({one_line(error, 120)}); accepted: an experiment's name from "
+            "`dvc exp show`, a branch or a commit in which the pipeline has run, or workspace; its files must be in "
+            "DVC's cache here, or in its remote"
         ) from None
 
 

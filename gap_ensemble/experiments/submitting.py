@@ -117,7 +117,7 @@ def find_entry(what: str, folder: Path) -> Entry:
     if not file.stat().st_size:
         raise UserError(f"{file}: empty: the competition's files have no sample submission; there is nothing to submit")
     key = next(key for key in values if key.startswith(PREFIX))
-    return Entry(name, file, key.removeprefix(PREFIX), values[key], values["n_val"])
+    return Entry(name, file, key.removeprefix(PREFIX), values[key], values["val_n_samples"])
 
 
 def _name_of_workspace() -> str:

@@ -93,13 +93,17 @@ def assign_folds(label: np.ndarray, n_folds: int, seed: int, group: np.ndarray |
     if group is None:
         fold = _dealt(label, place, n_parts)
     else:
-        _, first_rows, group_of_row, sizes = np.unique(
-            group, return_index=True, return_inverse=True, return_counts=True
-        )
-        if sizes[sizes > 1].sum() > MAX_SHARE_IN_GROUPS * len(group) and len(sizes) >= n_parts:
+        groups, first_rows, group_of_row = np.unique(group, return_index=True, return_inverse=True)
+        if _many_in_groups(group) and len(groups) >= n_parts:
             return _balanced_folds(label, n_folds, seed, group)
         fold = _dealt(label[first_rows], place[first_rows], n_parts)[group_of_row]
     return fold if n_folds > 1 else np.where(fold == 0, 0, -1).astype(np.int32)
+
+
+def _many_in_groups(group: np.ndarray) -> bool:
+    """Tell whether so many rows have company that folds are balanced group by group."""
+    sizes = np.unique(group, return_counts=True)[1]
+    return bool(sizes[sizes > 1].sum() > MAX_SHARE_IN_GROUPS * len(group))
 
 
 def _dealt(label: np.ndarray, place: np.ndarray, n_folds: int) -> np.ndarray:
@@ -162,6 +166,8 @@ def validation_folds(
         )
     if fine_tuned_on.any():
         print(f"{free.sum():,} of {len(group):,} training rows validate: no network was fine-tuned on them")
+    if _many_in_groups(group[free]):
+        print("Folds are balanced by groups: another label deals them anew, and scores move by luck, too")
     fold = np.full(len(group), -1, np.int32)
     fold[free] = assign_folds(strata[free], n_folds, seed, group[free])
     return fold

@@ -71,7 +71,7 @@ def test_the_nearest_name_is_shown(larger: Path, written: str, name: str, monkey
     monkeypatch.chdir(larger / "kaggle/dogs")
     git(larger, "branch", "--quiet", "--move", "main")
     git(larger, "update-ref", "refs/exps/ab/cdef/less-dropout", "HEAD")  # As DVC names an experiment.
-    with pytest.raises(UserError, match=rf"^{written}: .*\(did you mean {name}\?\)"):
+    with pytest.raises(UserError, match=rf"^{written} \(did you mean {name}\?\): "):
         read(written, "tracked_by_git.txt")
 
 

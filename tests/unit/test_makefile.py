@@ -25,8 +25,16 @@ def test_the_table_of_experiments_has_what_is_read_and_makes_no_environment() ->
     words = shlex.split(done.stdout)
     assert words[:5] == ["dvc", "exp", "show", "--only-changed", "--drop"]
     assert words[6:] == ["-n", "3"]
-    shown = ["submission_log_loss", "val_accuracy", "n_val", "seed", "train.head", "predict.clip", "data.raw"]
-    left_out = ["data/rows.csv", "models", "params.yaml", "n_train", "val_accuracy_std", "clip_low", "cut_1", "Created"]
+    shown = ["submission_log_loss", "val_accuracy", "val_n_samples", "seed", "train.head", "predict.clip", "data.raw"]
+    left_out = [
+        "data/rows.csv",
+        "models",
+        "params.yaml",
+        "train_n_samples",
+        "val_accuracy_std",
+        "submitted_cut_1",
+        "Created",
+    ]
     # DVC, too, looks from the beginning of a name.
     assert [name for name in shown + left_out if not re.match(words[5], name)] == shown
 

@@ -134,11 +134,13 @@ def test_additional_folders_hold_more_of_a_class(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["train", "test"])
-def test_a_folder_without_pictures_is_refused(tmp_path: Path, key: str) -> None:
-    with pytest.raises(
-        UserError, match=rf"data.{key}: found 'nowhere', but .* holds no pictures; accepted: auto, .*train"
-    ):
-        found(tmp_path, [*(f"train/{name}" for name in TRAIN), "test/1.jpg"], SAMPLE, **{key: ["train", "nowhere"]})
+@pytest.mark.parametrize(
+    ("name", "said"), [("empty", "holds no pictures"), ("trian", r"is no folder \(did you mean train\?\)")]
+)
+def test_a_folder_without_pictures_is_refused(tmp_path: Path, key: str, name: str, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=rf"data.{key}: found '{name}', but .* {said}; accepted: auto, .*train"):
+        found(tmp_path, [*(f"train/{file}" for file in TRAIN), "test/1.jpg"], SAMPLE, **{key: ["train", name]})
 
 
 SYSTEM_FOLDERS = [

@@ -394,7 +394,9 @@ def test_the_nearest_forms_are_named_with_what_speaks_for_and_against_them(tmp_p
 
 
 def test_tables_without_labels_are_shown_with_their_columns(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"found: train\.csv with id, a, b\), a folder a class"):
+    with pytest.raises(
+        UserError, match=r"found: train\.csv with id, a, b; .* wants label, a column of no table\), a folder"
+    ):
         found(tmp_path, NUMBERED, S56 | {"train.csv": "id,a,b\n91,x,y\n92,y,x\n"})
 
 

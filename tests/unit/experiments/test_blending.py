@@ -157,7 +157,7 @@ def test_a_better_blend_is_written_with_its_scores(experiments: Path, capsys: py
     assert written["id"].tolist() == ["2", "1"]  # As in the sample.
     scores = json.loads(Path("submissions/blend.json").read_text())
     assert f"{scores['submission_log_loss']:.4f}" in out
-    assert scores["n_val"] == N
+    assert scores["val_n_samples"] == N
     assert scores["experiment"] == "blend of a b"
 
 

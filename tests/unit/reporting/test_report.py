@@ -49,7 +49,9 @@ def make_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePage:
         for name in names[1 : n - 1]:  # The last picture is gone.
             Path("raw", name).hardlink_to("raw/0.jpg")
         METRICS.parent.mkdir()
-        METRICS.write_text(json.dumps({"submission_log_loss": 0.05, "submission_log_loss_std": 0.01, "n_val": n}))
+        METRICS.write_text(
+            json.dumps({"submission_log_loss": 0.05, "submission_log_loss_std": 0.01, "val_n_samples": n})
+        )
         OVERVIEW.parent.mkdir(parents=True)
         Image.new("RGB", (30, 30)).save(OVERVIEW)
         GROUPS.parent.mkdir()

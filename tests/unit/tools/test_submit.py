@@ -76,7 +76,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     SUBMISSION.parent.mkdir()
     SUBMISSION.write_text("id,label\n1,0.5\n")
     METRICS.parent.mkdir()
-    METRICS.write_text(json.dumps({"submission_log_loss": 0.0397, "submission_log_loss_std": 0.01, "n_val": 1602}))
+    METRICS.write_text(
+        json.dumps({"submission_log_loss": 0.0397, "submission_log_loss_std": 0.01, "val_n_samples": 1602})
+    )
     # Nothing leaves this machine: every address goes through a proxy that nobody listens to, but the server below.
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -117,7 +119,7 @@ def test_a_submission_is_sent_and_its_score_kept(server: type[Kaggle], capsys: p
 @needs_client
 def test_a_blend_is_sent_with_its_own_score(server: type[Kaggle]) -> None:
     Path("submissions/blend.csv").write_text("id,label\n1,0.4\n")
-    scores = {"experiment": "blend of a b", "submission_log_loss": 0.03, "n_val": 800}
+    scores = {"experiment": "blend of a b", "submission_log_loss": 0.03, "val_n_samples": 800}
     Path("submissions/blend.json").write_text(json.dumps(scores))
     submitting.submit("dogs-vs-cats", "submissions/blend.csv")
     assert server.uploaded == b"id,label\n1,0.4\n"
