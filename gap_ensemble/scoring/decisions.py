@@ -178,7 +178,7 @@ def _to_compare(loss: float) -> float:
 # Cut points are the mean of those of so many samples of the rows, of at most so many rows each.
 N_SAMPLES, MAX_SAMPLE = 10, 5000
 # Where cut points may lie between two grades, in grades.
-CUT_STEP = 0.05
+CUT_STEP = 0.1
 
 
 @dataclass(frozen=True)
@@ -211,15 +211,10 @@ class CutPoints:
         return replace(self, cuts=tuple(float(cut) for cut in mean))
 
     def _best(self, y: np.ndarray, expected: np.ndarray) -> np.ndarray:
-        """Return the cut points with the best score, starting from those half way between grades."""
+        """Return the cut points with the best score, starting from those that give every grade as often as it is true."""
         grid = np.arange(0, self.n_grades - 1 + CUT_STEP, CUT_STEP)
-        # The same number of samples a grade as in the truth: another place to start from.
         shares = np.cumsum(np.bincount(y, minlength=self.n_grades))[:-1] / len(y)
-        starts = [self._half_way(), np.maximum.accumulate(np.quantile(expected, shares))]
-        fitted = [self._climb(y, expected, start, grid) for start in starts]
-        return min(
-            fitted, key=lambda found: _to_compare(self.metric.loss(y, np.searchsorted(found, expected, side="right")))
-        )
+        return self._climb(y, expected, np.maximum.accumulate(np.quantile(expected, shares)), grid)
 
     def _climb(self, y: np.ndarray, expected: np.ndarray, cuts: np.ndarray, grid: np.ndarray) -> np.ndarray:
         def loss(candidate: np.ndarray) -> float:
