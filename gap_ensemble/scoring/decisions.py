@@ -211,7 +211,7 @@ class CutPoints:
         return replace(self, cuts=tuple(float(cut) for cut in mean))
 
     def _best(self, y: np.ndarray, expected: np.ndarray) -> np.ndarray:
-        """Return the cut points with the best score, starting from those that give every grade as often as it is true."""
+        """Return the cut points with the best score; at first, they give every grade as often as it is true."""
         grid = np.arange(0, self.n_grades - 1 + CUT_STEP, CUT_STEP)
         shares = np.cumsum(np.bincount(y, minlength=self.n_grades))[:-1] / len(y)
         return self._climb(y, expected, np.maximum.accumulate(np.quantile(expected, shares)), grid)
