@@ -125,33 +125,18 @@ def test_a_head_is_tried_without_the_pictures(second: Project) -> None:
     assert "<figure>" in (second.folder / REPORT).read_text(encoding="utf-8")
 
 
-def name_another_folder(params: Any) -> None:
+def name_what_is_not_there(params: Any) -> None:
     params["data"]["raw"] = "data/rwa"
-
-
-def name_another_file(params: Any) -> None:
     params["backbones"]["Other"] = {"weights": "other.h5", "backbone": "SmallConvNet"}
 
 
-@pytest.mark.parametrize(
-    ("change", "stage", "said"),
-    [
-        (name_another_folder, "link", "data.raw: found 'data/rwa', which is no folder; put the competition's files "),
-        (
-            name_another_file,
-            "extract@Other",
-            "backbones.Other.weights: found 'other.h5', but there is no weights/",
-        ),
-    ],
-)
-def test_a_name_that_leads_nowhere_is_said_with_what_to_do(
-    change: Callable[[Any], None], stage: str, said: str, second: Project
-) -> None:
-    change_params(second.folder / PARAMS_FILE, change)
-    done = second.run(PROGRAMS / "dvc", "repro", stage)
+def test_names_that_lead_nowhere_are_said_together_with_what_to_do(second: Project) -> None:
+    change_params(second.folder / PARAMS_FILE, name_what_is_not_there)
+    done = second.run(PROGRAMS / "dvc", "repro")
     assert done.returncode
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("ERROR: params.yaml: ")]
-    assert said in line
+    raw, weights = [line for line in done.stderr.splitlines() if line.startswith("ERROR: params.yaml: ")]
+    assert "data.raw: found 'data/rwa', which is no folder; put the competition's files " in raw
+    assert "backbones.Other.weights: found 'other.h5', but there is no weights/other.h5" in weights
 
 
 def test_raw_pictures_are_shared_by_dvc_add(tmp_path: Path) -> None:
