@@ -45,7 +45,7 @@ back:
 	@touch params.yaml
 	git reset --quiet -- .
 	git restore .
-	$(firstword $(wildcard $(VENV)/bin/dvc) dvc) checkout
+	$(firstword $(wildcard $(VENV)/bin/dvc) dvc) checkout --force
 
 setup: $(READY)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from gap_ensemble.competition.found import Submission
 from gap_ensemble.competition.sample_submission import Sample
+from gap_ensemble.competition.splits import words
 from gap_ensemble.competition.targets import Target, is_number
 from gap_ensemble.messages.errors import UserError, listed
 from gap_ensemble.params import Data
@@ -185,11 +186,16 @@ def _is_probability(target: Target, values: set[str], positive: str | None, said
     return not (values <= names and positive is None and not said and not all(is_number(name, 0, 1) for name in names))
 
 
+def is_called_like(column: str, name: str) -> bool:
+    """Tell whether a column's name is, or holds as a word, the name of a class."""
+    return name.casefold() == column.casefold() or name.casefold() in words(column)
+
+
 def _two_classes(case: _Case) -> tuple[Submission, list[str]]:
     path, sample, target, data, empty = case.path, case.sample, case.target, case.data, case.empty
     column = sample.columns[0]
-    # A column that is called like a class is that class's.
-    called = [name for name in target.names if name.casefold() == column.casefold()]
+    # A column that is called like a class is that class's; has_cactus is called like cactus.
+    called = [name for name in target.names if is_called_like(column, name)]
     said = data.positive_class if isinstance(data.positive_class, str) else None
     positive = said or (called or target.names)[-1]
     if data.metric != "auto" and DECISIONS.fullmatch(data.metric):

@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 
+from gap_ensemble.competition.form import is_called_like
 from gap_ensemble.competition.found import Competition, Submission
 from gap_ensemble.messages.errors import listed
 
@@ -59,14 +60,16 @@ def form_summary(form: Submission | None) -> str:
     """Return what a row of the submission says, in one line."""
     if form is None:
         return "no sample submission: everything up to the scores runs"
-    column = form.columns[-1]
+    column, positive = form.columns[-1], form.positive_class or ""
+    is_guess = not positive.isdigit() and not is_called_like(column, positive)
+    by = " (the last by name, unless data.positive_class says which)" if is_guess else ""
     meaning = {
-        "probability": f"{column} = probability of {form.positive_class}",
+        "probability": f"{column} = probability of {positive}{by}",
         "probabilities": f"{column} and the other columns = probability of the class or label of that name",
         "class": f"{column} = name of the class",
         "class_confidence": f"{column} = class and confidence",
         "guesses": f"{column} = the {form.n_guesses} most probable classes, the best first",
-        "hard": f"{column} = 1 for {form.positive_class}, else 0",
+        "hard": f"{column} = 1 for {positive}, else 0{by}",
         "labels": f"{column} = all labels of the picture, in one field",
         "indicators": "a column a label, 0 or 1",
         "grade": f"{column} = grade",

@@ -312,8 +312,9 @@ def _column(raw: Path, rows: Rows, name: str, sample: Sample | None, data: Data,
         ]
     stray = _stray_value(name, several, kind, sample, data, meant)
     if stray:
-        meant_by_metric = METRIC_KINDS.get(data.metric, kind) != kind
-        (problems if meant_by_metric else warnings).append(f"{named} {stray}")
+        # Numbers of which all but a few are classes are hardly meant, and neither is what the metric can't score.
+        is_wrong = kind == "numbers" or METRIC_KINDS.get(data.metric, kind) != kind
+        (problems if is_wrong else warnings).append(f"{named} {stray}")
     if kind == "numbers":
         problems += [
             f"{named} {row!r} holds {found[0]!r} in {name}; accepted: a number"

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
-from gap_ensemble.messages.interrupts import interrupts_are_caught
+from gap_ensemble.messages.interrupts import end_undisturbed, interrupts_are_caught
 
 MAX_LISTED = 20
 
@@ -71,9 +71,11 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 
 def run(main: Callable[[], None]) -> None:
     """Call a program's `main` and turn errors that a user can fix into single lines and an exit status."""
-    interrupts_are_caught()
+    is_program = interrupts_are_caught()
     try:
         main()
+        if is_program:
+            end_undisturbed()
     except UserError as error:
         for problem in error.problems[:MAX_LISTED]:
             print(f"ERROR: {problem}", file=sys.stderr)

@@ -17,10 +17,17 @@ def end_quietly_until_main() -> None:
         signal.signal(signal.SIGINT, _end)
 
 
-def interrupts_are_caught() -> None:
-    """Give Ctrl-C back its meaning: from now on KeyboardInterrupt is caught."""
-    if signal.getsignal(signal.SIGINT) is _end:
+def interrupts_are_caught() -> bool:
+    """Give Ctrl-C back its meaning: from now on KeyboardInterrupt is caught. Return whether it had another."""
+    is_program = signal.getsignal(signal.SIGINT) is _end
+    if is_program:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    return is_program
+
+
+def end_undisturbed() -> None:
+    """Ignore Ctrl-C: all is done, and a step that fails while Python shuts down would have to be done again."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ import pytest
 from made_competitions import found, table, target_of, warned
 
 from gap_ensemble.competition.sample_submission import is_sample
+from gap_ensemble.competition.summary import form_summary
 from gap_ensemble.messages.errors import UserError
 
 # Classes, the sample's column and values, data.positive_class, and the submission that they mean.
@@ -371,3 +372,18 @@ def test_a_mistyped_class_is_named(tmp_path: Path) -> None:
     }
     with pytest.raises(UserError, match=r"1 of 300 rows are neither 0 nor 1, such as '7' with 'O': correct them"):
         found(tmp_path, files, tables)
+
+
+@pytest.mark.parametrize(
+    ("column", "positive"), [("has_cactus", "cactus"), ("cactus", "cactus"), ("label", "none"), ("is_none", "none")]
+)
+def test_a_column_of_probabilities_is_of_the_class_that_it_is_called_like(
+    tmp_path: Path, column: str, positive: str
+) -> None:
+    files = [f"train/{i}.jpg" for i in range(4)] + ["test/a.jpg"]
+    labels = f"id,{column}\n0,cactus\n1,none\n2,cactus\n3,none\n"
+    result = found(tmp_path, files, {"train.csv": labels, "sample_submission.csv": f"id,{column}\na,0.5\n"})
+    submission = result.competition.submission
+    assert submission is not None
+    assert submission.positive_class == positive
+    assert ("the last by name" in form_summary(submission)) == (column == "label")

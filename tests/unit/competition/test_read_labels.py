@@ -455,5 +455,12 @@ def test_a_mistyped_grade_is_refused_where_grades_are_meant(
         found(tmp_path, GRADED, graded(stray), **data)
 
 
+def test_one_number_among_classes_is_refused(tmp_path: Path) -> None:
+    labels = table("id,has_cactus", [[str(i), "11" if i == 3 else str(i % 2)] for i in range(20)])
+    tables = {"train.csv": labels, "sample_submission.csv": "id,has_cactus\na,0.5\n"}
+    with pytest.raises(UserError, match=r"train\.csv: id '3' holds '11' in has_cactus, where no other row does"):
+        found(tmp_path, GRADED, tables)
+
+
 def test_a_rare_value_of_the_same_kind_is_nobodys_mistake(tmp_path: Path) -> None:
     assert not found(tmp_path, GRADED, graded("5")).warnings

@@ -57,3 +57,18 @@ def test_later_on_it_is_caught_as_ever() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert done.stderr == "Interrupted: it keeps 7 rows\n"
+
+
+def test_when_all_is_done_it_does_no_harm() -> None:
+    code = (
+        "import atexit, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.argv[0] = '-m'\n"
+        "from gap_ensemble.messages.interrupts import end_quietly_until_main\n"
+        "from gap_ensemble.messages.errors import run\n"
+        "end_quietly_until_main()\n"
+        "atexit.register(signal.raise_signal, signal.SIGINT)\n"
+        "run(lambda: print('done'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
