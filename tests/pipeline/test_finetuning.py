@@ -16,6 +16,7 @@ import pytest
 
 from gap_ensemble.finetuning.checkpoints import Checkpoints
 from gap_ensemble.finetuning.entries import tuned_weights
+from gap_ensemble.finetuning.training import FineTuning
 from gap_ensemble.networks.keras_applications import Application
 from gap_ensemble.networks.keras_network import read_fine_tuned_on
 from gap_ensemble.networks.network import open_network
@@ -81,6 +82,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoints, "add", add_and_stop)
+        patched.setattr(FineTuning, "_trained_head", lambda *_: pytest.fail("the first head was trained again"))
         patched.setattr(sys, "argv", ["stages.finetune", "Tuned"])
         with pytest.raises(SystemExit) as stopped:
             runpy.run_module("stages.finetune", run_name="__main__", alter_sys=True)
