@@ -19,6 +19,9 @@ READY = $(VENV)/ready-$(EXTRA)
 # Columns that `make experiments` leaves out: files, counts but that of the rows that are scored, what is fitted.
 UNREAD = .*/|models|params\.yaml$$|train_n_samples|.*_std$$|submitted_|Created|State|Executor
 
+NO_RUN = no run is committed (dvc.lock), so there is nothing to go back to, and edits would be lost; first: \
+	git add -A && git commit -m 'First run'
+
 .PHONY: demo test unit long experiments back setup check lock
 
 demo: setup
@@ -40,8 +43,7 @@ experiments:
 # DVC may leave params.yaml as long as it was, in the second in which git last looked at it; then git, which goes by time
 # and length, takes the values of a failed experiment for its own. Touched, it is read. New files are only unstaged.
 back:
-	@git cat-file -e HEAD:./dvc.lock 2>/dev/null || { echo "ERROR: no run is committed (dvc.lock), so there is nothing to go \
-	back to, and edits would be lost; first: git add -A && git commit -m 'First run'" | tr -s '\t' ' ' >&2; exit 1; }
+	@git cat-file -e HEAD:./dvc.lock 2>/dev/null || { echo "ERROR: $(NO_RUN)" >&2; exit 1; }
 	@touch params.yaml
 	git reset --quiet -- .
 	git restore .

@@ -3,7 +3,6 @@
 DVC says of a dependency only that it does not exist. This is looked at first, where a user can be told what to do.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from gap_ensemble.messages.copies import advice_in_copy
-from gap_ensemble.messages.errors import listed
+from gap_ensemble.messages.errors import did_you_mean, listed, nearest
 from gap_ensemble.params import PARAMS_FILE, Backbone, Params
 from gap_ensemble.paths import TUNED, WEIGHTS, in_weights
 
@@ -35,7 +34,7 @@ def missing_inputs(params: Params) -> list[str]:
     if not raw.is_dir() and ran.get("data", {}).get("raw") != params.data.raw:
         problems.append(
             f"{PARAMS_FILE}: data.raw: found {params.data.raw!r}, which is no folder"
-            f"{_question(_corrected(raw, is_folder=True))}; "
+            f"{did_you_mean(_corrected(raw, is_folder=True))}; "
             + (
                 advice_in_copy()
                 or "put the competition's files there (python -m tools.raw download COMPETITION), or name the folder "
@@ -80,17 +79,9 @@ def _accepted(key: str, name: str, made: Iterable[Path]) -> str:
     below = {file for file in {*WEIGHTS.rglob(f"*{suffix}"), *made} if file.suffix == suffix}
     # As they are to be written: relative to weights/, unless an absolute path was meant.
     names = [*words, *sorted(file.relative_to(WEIGHTS).as_posix() for file in below)]
-    near = _corrected(Path(name), is_folder=False) if Path(name).is_absolute() else _most_like(name, names)
+    near = _corrected(Path(name), is_folder=False) if Path(name).is_absolute() else nearest(name, names)
     accepted = ", ".join([*words, f"or a path relative to {WEIGHTS}/ or absolute"]).removeprefix("or ")
-    return f"accepted: {accepted}{_question(near)}; there: {listed(files) or 'none'}"
-
-
-def _question(near: str) -> str:
-    return f" (did you mean {near}?)" if near else ""
-
-
-def _most_like(name: str, names: Iterable[str]) -> str:
-    return next(iter(difflib.get_close_matches(name, list(names), n=1)), "")
+    return f"accepted: {accepted}{did_you_mean(near)}; there: {listed(files) or 'none'}"
 
 
 def _corrected(path: Path, *, is_folder: bool) -> str:
@@ -99,7 +90,7 @@ def _corrected(path: Path, *, is_folder: bool) -> str:
     for part in path.relative_to(path.anchor).parts:
         name = part
         if not (here / part).exists():
-            name = _most_like(part, sorted(other.name for other in here.iterdir()) if here.is_dir() else ())
+            name = nearest(part, sorted(other.name for other in here.iterdir()) if here.is_dir() else ())
         if not name:
             return ""
         here /= name

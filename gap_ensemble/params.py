@@ -7,7 +7,6 @@ Every stage checks every section, so that a misspelt key is found by whichever s
 the stage that needs it.
 """
 
-import difflib
 import re
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gap_ensemble.messages.accepted import accepted, as_yaml
-from gap_ensemble.messages.errors import UserError, one_line
+from gap_ensemble.messages.errors import UserError, did_you_mean, nearest, one_line
 from gap_ensemble.paths import in_weights
 
 PARAMS_FILE = Path("params.yaml")
@@ -47,8 +46,7 @@ METRICS = [
 
 def _known_metric(name: object) -> object:
     if name not in ["auto", *METRICS] and not re.fullmatch(r"map_at_[1-9]\d*|top_[1-9]\d*_error", str(name)):
-        near = difflib.get_close_matches(str(name), METRICS, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        hint = did_you_mean(nearest(str(name), METRICS))
         raise ValueError(f"accepted: auto, {', '.join(METRICS)}, map_at_5 or top_5_error with any number{hint}")
     return name
 
@@ -292,7 +290,8 @@ def load_params(path: str | Path = PARAMS_FILE) -> Params:
     except ValidationError as error:
         problems = error.errors()
         # A misspelt section is not missing, too.
-        misspelt = {(*keys, _near(key, keys)) for *keys, key in (_keys_of(p) for p in problems if _is_unknown(p))}
+        unknown = [_keys_of(problem) for problem in problems if _is_unknown(problem)]
+        misspelt = {(*keys, nearest(key, _known_keys(keys))) for *keys, key in unknown}
         lines = [_problem(path, p, values) for p in problems if p["type"] != "missing" or p["loc"] not in misspelt]
         raise UserError(dict.fromkeys(lines)) from None
 
@@ -302,7 +301,7 @@ def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
     keys = _keys_of(problem)
     name = ".".join(keys)
     if _is_unknown(problem):
-        near = _near(keys[-1], keys[:-1])
+        near = nearest(keys[-1], _known_keys(keys[:-1]))
         hint = f"did you mean {near}?" if near else f"known here: {', '.join(_known_keys(keys[:-1]))}"
         return f"{path}: {name}: unknown key; {hint}"
     if keys[:2] == ["predict", "clip"] and "clip" in values["predict"]:
@@ -327,8 +326,7 @@ def _problem(path: str | Path, problem: Any, values: dict[str, Any]) -> str:
     value: Any = values
     for key in parameter:  # What was found may be an item of it.
         value = value[key]
-    alike = difflib.get_close_matches(str(value).lower(), what.split(", "), n=1)
-    hint = f" (did you mean {alike[0]}?)" if alike else ""
+    hint = did_you_mean(nearest(str(value).lower(), what.split(", ")))
     return f"{path}: {'.'.join(parameter)}: found {as_yaml(value)}; accepted: {what}{hint}"
 
 
@@ -338,11 +336,6 @@ def _keys_of(problem: Any) -> list[str]:
 
 def _is_unknown(problem: Any) -> bool:
     return problem["type"] == "extra_forbidden"
-
-
-def _near(key: str, section: list[str]) -> str:
-    """Return the key of a section that is most like an unknown one, or nothing."""
-    return next(iter(difflib.get_close_matches(key, _known_keys(section), n=1)), "")
 
 
 def _known_keys(keys: list[str]) -> list[str]:

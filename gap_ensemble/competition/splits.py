@@ -5,14 +5,13 @@
 the ids of the sample submission say which are the test pictures.
 """
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gap_ensemble.competition.matching import without_suffix
 from gap_ensemble.competition.tree import Tree
-from gap_ensemble.messages.errors import UserError, listed
+from gap_ensemble.messages.errors import UserError, did_you_mean, listed, nearest
 from gap_ensemble.params import Data
 
 SPLIT = {
@@ -128,8 +127,7 @@ def _named(tree: Tree, names: str | list[str], key: str) -> list[str]:
     for name in folders:
         if name not in with_pictures:
             what = "holds no pictures" if (tree.raw / name).is_dir() else "is no folder"
-            near = difflib.get_close_matches(name, with_pictures, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = did_you_mean(nearest(name, with_pictures))
             problems.append(
                 f"params.yaml: data.{key}: found {name!r}, but {tree.raw / name} {what}{hint}; accepted: auto, or one "
                 f"or more of the folders {listed(with_pictures, 10)}"

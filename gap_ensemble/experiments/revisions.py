@@ -1,6 +1,5 @@
 """Files of experiments, branches and commits, also where the project is a folder of a larger git repository."""
 
-import difflib
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from dvc.exceptions import DvcException
 from scmrepo.exceptions import SCMError
 from scmrepo.git import Git
 
-from gap_ensemble.messages.errors import UserError, one_line
+from gap_ensemble.messages.errors import UserError, did_you_mean, nearest, one_line
 
 WORKSPACE = "workspace"
 
@@ -74,8 +73,7 @@ def open_at(revision: str, path: Path, mode: str = "r") -> Iterator[IO[Any]]:
             yield file
     except (DvcException, SCMError, OSError) as error:
         names = set() if revision == WORKSPACE else {*_names()} - {revision}
-        near = difflib.get_close_matches(revision, names, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        hint = did_you_mean(nearest(revision, names))
         raise UserError(
             f"{revision}{hint}: {path} can't be read ({one_line(error, 120)}); accepted: an experiment's name from "
             "`dvc exp show`, a branch or a commit in which the pipeline has run, or workspace; its files must be in "

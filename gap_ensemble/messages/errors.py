@@ -1,5 +1,6 @@
 """Errors that a user can fix: one line each, exit status 1, no traceback."""
 
+import difflib
 import errno
 import os
 import sys
@@ -61,6 +62,16 @@ def listed(names: Iterable[object], n_shown: int = 5) -> str:
     shown = [str(name) for name in names]
     more = f" and {len(shown) - n_shown:,} more" if len(shown) > n_shown else ""
     return ", ".join(shown[:n_shown]) + more
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return the one of some names that is most like a mistyped one, or nothing."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), "")
+
+
+def did_you_mean(near: str) -> str:
+    """Return the question for a message, or nothing where there is no name to ask for."""
+    return f" (did you mean {near}?)" if near else ""
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
