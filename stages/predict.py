@@ -93,6 +93,11 @@ def decide(params: Params, task: Task, train: pd.DataFrame) -> Decision:
         if isinstance(decision, Calibration) and decision.clip != "auto":
             would_be = evaluation.submitted_scores(task.decision(params.predict.model_copy(update={"clip": "auto"})))
             print(f"predict.clip: auto would give {next(iter(would_be.items()))[1]:.4f} out of fold")
+        if not isinstance(decision, Calibration) and params.predict.clip != "auto":
+            print(
+                f"WARNING: params.yaml: predict.clip: changes nothing: {task.metric.name} is not computed on clipped "
+                "probabilities, only log_loss is"
+            )
     write_text(METRICS, json.dumps(metrics, indent=4) + "\n")
     name, score = next(iter(scores.items()))
     spread = scores.get(f"{name}_std")

@@ -11,7 +11,7 @@ from gap_ensemble.competition.found import Submission
 from gap_ensemble.competition.sample_submission import Sample
 from gap_ensemble.competition.splits import words
 from gap_ensemble.competition.targets import Target, is_number
-from gap_ensemble.messages.errors import UserError, listed
+from gap_ensemble.messages.errors import UserError, did_you_mean, listed, nearest
 from gap_ensemble.params import Data
 
 # Metrics that are computed on decisions, not on probabilities.
@@ -99,11 +99,22 @@ def _several_columns(case: _Case) -> tuple[Submission, list[str]]:
     if names - columns:
         problems.append(
             f"{path}: no column for {word} {listed(sorted(names - columns))} of the training pictures (from "
-            f"{target.source}); expected the id and one column a {word}"
+            f"{target.source}){_mistyped(target, sorted(names - columns), columns)}; expected the id and one column a "
+            f"{word}"
         )
     if not columns & names:
         problems = [_no_form(path, sample, target)]
     raise UserError(problems)
+
+
+def _mistyped(target: Target, names: list[str], columns: set[str]) -> str:
+    """Name the first row whose class or label is like a column's, if there is one: it may be mistyped."""
+    for name in names:
+        near = nearest(name, columns)
+        row = next((row for row, values in target.values.items() if name in values), None)
+        if near and row is not None:
+            return f": {row!r} has {name}{did_you_mean(near)}"
+    return ""
 
 
 def _labels(case: _Case) -> tuple[Submission, list[str]]:
@@ -324,6 +335,13 @@ def resolve_metric(submission: Submission | None, target: Target, data: Data) ->
             raise UserError(
                 f"params.yaml: data.metric: found {data.metric}, and {target.source} holds {what[target.kind]}; "
                 f"accepted: {', '.join(fits)}, or another data.task"
+            )
+        named = [name for name in target.names if not is_number(name)]
+        if data.metric == "quadratic_kappa" and named:
+            raise UserError(
+                f"params.yaml: data.metric: found {data.metric}, which needs grades, and {target.source} holds the "
+                f"names {listed(named, 3)}, which have no order; accepted: accuracy, f1_macro or another metric of "
+                "classes, or numbers from 0 in place of the names"
             )
         return data.metric
     form = submission.form if submission else "none"

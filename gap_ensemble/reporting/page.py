@@ -103,7 +103,8 @@ def hardest(data: ReportData, view: View, suspects: set[int]) -> str:
     order = [i for i in data.hardest.tolist() if i not in suspects]
     extra = _of_every_group(order[N_SHOWN:], view)
     shown = [_figure(data, view, i) for i in order[:N_SHOWN]] + [_figure(data, view, i, extra=True) for i in extra]
-    return "<p>The worst predictions first. A filter shows more of its class or fold.</p>" + figures(shown)
+    elsewhere = f" {len(suspects):,} rows with suspected labels stand in the next part, not here." if suspects else ""
+    return f"<p>The worst predictions first. A filter shows more of its class or fold.{elsewhere}</p>" + figures(shown)
 
 
 def _of_every_group(order: list[int], view: View) -> list[int]:

@@ -195,7 +195,7 @@ def test_several_labels_in_columns(submission_of: Submit) -> None:
     assert metric()[1] > 0.95
 
 
-def test_grades(submission_of: Submit) -> None:
+def test_grades(submission_of: Submit, run_stage: RunStage) -> None:
     rng = np.random.default_rng(0)
     grades = {f"a{i:03d}": int(rng.integers(0, 4)) for i in range(160)}
     tests = {f"t{i:03d}": int(rng.integers(0, 4)) for i in range(40)}
@@ -207,7 +207,8 @@ def test_grades(submission_of: Submit) -> None:
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
     write_table("train.csv", {"id_code": list(grades), "diagnosis": list(grades.values())})
     write_table("sample_submission.csv", {"id_code": list(tests), "diagnosis": 0})
-    submission = submission_of(data={"task": "grades", "metric": "quadratic_kappa"})
+    submission = submission_of(data={"task": "grades", "metric": "quadratic_kappa"}, predict={"clip": [0.1, 0.9]})
+    assert "predict.clip: changes nothing: quadratic_kappa" in run_stage("predict")
     assert ids_are_the_samples(submission)
     assert set(submission["diagnosis"]) <= {"0", "1", "2", "3"}
     assert np.abs(submission["diagnosis"].astype(int) - list(tests.values())).mean() < 0.5

@@ -127,6 +127,12 @@ REFUSED = {
         {"sample_submission.csv": "id,cat,dog\n1,0,0\n2,0,0\n"},
         "sample_submission.csv: no column for class emu of the training pictures (from prefix)",
     ),
+    "class mistyped": Bad(
+        [*TWO, "train/dgo.7.jpg"],
+        {"sample_submission.csv": "id,cat,dog\n1,0,0\n2,0,0\n"},
+        "sample_submission.csv: no column for class dgo of the training pictures (from prefix): 'train/dgo.7.jpg' has "
+        "dgo (did you mean dog?)",
+    ),
     "class without column, numbers": Bad(
         NUMBERED,
         {"labels.csv": "id,x\n1,0\n2,1\n3,0.0\n4,1\n", "sample_submission.csv": "id,0,1\n5,0,0\n6,0,0\n"},
@@ -302,6 +308,13 @@ REFUSED = {
         S,
         "params.yaml: data.metric: found rmse, and prefix holds one class a row",
         data={"metric": "rmse"},
+    ),
+    "kappa of names": Bad(
+        TWO,
+        S,
+        "params.yaml: data.metric: found quadratic_kappa, which needs grades, and prefix holds the names cat, dog, "
+        "which have no order",
+        data={"metric": "quadratic_kappa"},
     ),
     "words for numbers": Bad(
         NUMBERED,

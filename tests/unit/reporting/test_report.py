@@ -103,6 +103,7 @@ def test_classes(make_page: MakePage) -> None:
     # A suspected label stands there, and no more among the hardest.
     assert ">7.jpg<" in parts["Suspected wrong labels"]
     assert ">7.jpg<" not in parts["Hardest rows"]
+    assert re.search(r"\d rows with suspected labels stand in the next part, not here", parts["Hardest rows"])
     assert "10.jpg<br>b: 0.4000<br>predicted a: 0.5000" in parts["Hardest rows"]
     assert parts["Hardest rows"].count("<figure") > N_SHOWN  # More, for the filter.
     # The pair with different labels comes first.
