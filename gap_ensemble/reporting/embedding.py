@@ -34,14 +34,14 @@ def coordinates(features: np.ndarray, seed: int) -> np.ndarray:
     ndarray of shape (n, 2)
         From 0 to 1.
     """
-    features = StandardScaler().fit_transform(np.asarray(features, np.float64))
     n_components = min(N_COMPONENTS, *features.shape)
-    components = PCA(n_components, svd_solver="randomized", random_state=seed).fit_transform(features)
-    if len(features) < 10 or n_components < 2:  # Too few for neighbourhoods.
-        places = np.pad(components, ((0, 0), (0, 2)))[:, :2]
-    else:
-        perplexity = min(30, (len(features) - 1) / 3)
-        with threadpool_limits(1):  # Threads of this size of problem mostly wait for each other.
+    with threadpool_limits(1):  # Threads of this size of problem mostly wait for each other.
+        scaled = StandardScaler().fit_transform(np.asarray(features, np.float32))
+        components = PCA(n_components, svd_solver="randomized", random_state=seed).fit_transform(scaled)
+        if len(features) < 10 or n_components < 2:  # Too few for neighbourhoods.
+            places = np.pad(components, ((0, 0), (0, 2)))[:, :2]
+        else:
+            perplexity = min(30, (len(features) - 1) / 3)
             places = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=500).fit_transform(components)
     low, high = places.min(axis=0), places.max(axis=0)
     return np.asarray((places - low) / np.where(high > low, high - low, 1))
