@@ -171,6 +171,8 @@ def _no_labels(reading: Reading, named: str, column: str, by_path: list[Target])
             f"training ids; columns: {listed(columns, 20)}; training pictures like {example}; set data.labels to "
             "FILE:CLASS_COLUMN"
         ]
+    if reading.broken and not reading.plain_tables:  # The labels most likely stand there.
+        return reading.broken
     tables = listed(f"{file.name} with {listed(file.table.columns, 10)}" for file in reading.plain_tables)
     shown = reading.sample.columns if reading.sample else []
     lacking = [name for name in shown if not any(name in file.table for file in reading.plain_tables)]

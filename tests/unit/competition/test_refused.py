@@ -228,7 +228,7 @@ REFUSED = {
     "row too long in a table": Bad(
         NUMBERED,
         S56 | {"l.csv": LABELS + "5,a,b\n"},
-        "l.csv: line 6 holds 3 values and the header 2\nraw: found no two classes for pictures like train/1.jpg",
+        "l.csv: line 6 holds 3 values and the header 2",
     ),
     "ambiguous": Bad(
         ["train/x/cat.1.jpg", "train/y/dog.1.jpg", *TWO[2:]],
@@ -366,13 +366,12 @@ REFUSED = {
     "table without rows": Bad(
         NUMBERED,
         S56 | {"train.csv": ""},
-        "train.csv: found no rows\nraw: found no two classes for pictures like train/1.jpg",
+        "train.csv: found no rows",
     ),
     "JSON that is broken": Bad(
         NUMBERED,
         {"train.json": "[{", **S56},
-        "train.json: not readable as JSON: Expecting property name enclosed in "
-        "double quotes: line 1 column 3 (char 2)\nraw: found no two classes for pictures like train/1.jpg",
+        "train.json: not readable as JSON: Expecting property name enclosed in double quotes: line 1 column 3 (char 2)",
     ),
 }
 
