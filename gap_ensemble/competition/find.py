@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from gap_ensemble.competition.attributes import Attributes
+from gap_ensemble.competition.doubtful_labels import doubtful_labels
 from gap_ensemble.competition.feature_columns import read_columns
 from gap_ensemble.competition.form import doubts_of_metric, read_form, resolve_metric
 from gap_ensemble.competition.found import FEATURE, Competition, Found, Submission, TaskDescription, target_columns
@@ -67,6 +68,7 @@ def find_competition(raw: Path, data: Data) -> Found:
     target, tables = read_training_rows(reading)
     # What is wrong with the training pictures comes first.
     reading.problems = reading.problems[n_problems:] + reading.problems[:n_problems]
+    reading.warnings += doubtful_labels(target)
     submission, metric = _form(reading, target)
     if reading.problems:
         raise UserError(reading.problems)

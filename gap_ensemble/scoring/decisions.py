@@ -253,8 +253,10 @@ class CutPoints:
 # More labels than this share one threshold: with few samples a label, own ones only fit noise.
 MAX_THRESHOLDS = 100
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
-# Two labels exclude each other if they never meet though chance would have them meet so many times.
-MIN_EXPECTED_MEETINGS = 5
+# Two labels exclude each other if chance would have them meet so many times, and they hardly ever do: one mistyped row
+# must not undo it. Likewise, one row without a label does not make it usual.
+MIN_EXPECTED_MEETINGS, MAX_SHARE_OF_EXPECTED = 5, 0.02
+MIN_LABELLED = 0.99
 
 
 @dataclass(frozen=True)
@@ -268,9 +270,9 @@ class Thresholds:
     thresholds : ndarray of shape (n_labels,) or None
         None stands for one half.
     excludes : ndarray of shape (n_labels, n_labels), bool, or None
-        Which labels never stand together (healthy and any disease).
+        Which labels do not stand together (healthy and any disease).
     at_least_one : bool
-        Whether every sample that it was fitted to has a label.
+        Whether nearly every sample that it was fitted to has a label: then every sample gets one.
     """
 
     metric: Metric
@@ -283,11 +285,11 @@ class Thresholds:
         n_labels = values.shape[1]
         truth = y == 1
         expected = np.outer(truth.mean(axis=0), truth.sum(axis=0))
-        meets = truth.T.astype(np.float32) @ truth.astype(np.float32) > 0
+        meetings = truth.T.astype(np.float32) @ truth.astype(np.float32)
         fitted = replace(
             self,
-            excludes=~meets & (expected >= MIN_EXPECTED_MEETINGS),
-            at_least_one=bool(truth.any(axis=1).all()),
+            excludes=(expected >= MIN_EXPECTED_MEETINGS) & (meetings <= MAX_SHARE_OF_EXPECTED * expected),
+            at_least_one=bool(truth.any(axis=1).mean() >= MIN_LABELLED),
         )
 
         def loss(thresholds: np.ndarray) -> float:

@@ -104,8 +104,11 @@ def test_thresholds_find_labels_that_one_half_misses() -> None:
     assert metric.score(y, values) < 0.6
 
 
-def test_labels_that_never_meet_are_never_submitted_together_and_no_row_is_empty() -> None:
+@pytest.mark.parametrize("wrong", [[], [1, 1, 0, 0], [0, 0, 0, 0]])
+def test_labels_that_never_meet_are_never_submitted_together_and_no_row_is_empty(wrong: list[int]) -> None:
     y, values = plant_samples()
+    if wrong:  # A mistyped row changes nothing.
+        y[0] = wrong
     fitted = Thresholds(find_metric("f1_samples")).fit(y, values)
     said = fitted.apply(np.array([[0.9, 0.8, 0.7, 0.1], [0.01, 0.02, 0.01, 0.0], [0.3, 0.9, 0.8, 0.1]]))
     assert said.tolist() == [[True, False, False, False], [False, True, False, False], [False, True, True, False]]
