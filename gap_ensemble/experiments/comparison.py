@@ -83,11 +83,12 @@ def blend_experiments(experiments: list[str], how: str, to: Path) -> None:
             decision = task.decision(load_params().predict)
             scores = score_parts(shared, task, y, decision, folder)
             blend = fit_blend(shared, y, task.competition.task.kind, how)
+            doubts = _other_targets(shared, task, y, folder)
             write_blend(folder / "blend.h5", shared, blend)
             of_blend = score(folder / "blend.h5", task, y, decision)
         weights = dict(zip(scores, blend.weights.tolist(), strict=True))
         print(_table(scores | {"the blend": of_blend}, weights))
-        if doubt := _doubt(scores, of_blend, weights):
+        for doubt in [*doubts, *_doubt(scores, of_blend, weights)]:
             print(f"WARNING: {doubt}")
         if task.competition.submission is None:
             print("No submission is written, since the competition has no sample submission")
@@ -181,15 +182,15 @@ def _usual(scored: Scored) -> list[str]:
     return [name for name in scored.usual if not name.endswith("_std")]
 
 
-def _doubt(scores: dict[str, Scored], blend: Scored, weights: dict[str, float]) -> str:
-    """Return what speaks against submitting the blend, or nothing."""
+def _doubt(scores: dict[str, Scored], blend: Scored, weights: dict[str, float]) -> list[str]:
+    """Return a line if something speaks against submitting the blend."""
     most = max(weights, key=weights.__getitem__)
     if weights[most] > COPY:
-        return f"the blend is a copy of {most}, whose weight is {weights[most]:.3f}"
+        return [f"the blend is a copy of {most}, whose weight is {weights[most]:.3f}"]
     best = min(scores, key=lambda name: scores[name].loss)
     if blend.loss >= scores[best].loss:
-        return f"the blend is no better than its best part out of fold: {blend} against {scores[best]} of {best}"
-    return ""
+        return [f"the blend is no better than its best part out of fold: {blend} against {scores[best]} of {best}"]
+    return []
 
 
 def _write_scores(to: Path, name: str, scored: Scored, n_val: int, weights: dict[str, float]) -> None:

@@ -169,14 +169,21 @@ class FineTuning:
             checkpoints.load(model, checkpoints.n_epochs)
         else:
             start = evaluate(model, self.stopping)
+            print(f"{name}: epoch 0, before any training: {_shown(start)}", flush=True)
             checkpoints.add(model, {"loss": float("nan"), "accuracy": float("nan"), **start})
         with Progress(entry.epochs * n_pictures, name, done=checkpoints.n_epochs * n_pictures) as progress:
             while checkpoints.n_epochs < entry.epochs and checkpoints.n_epochs - checkpoints.best < entry.patience:
                 scores = self._epoch(model, checkpoints.n_epochs + 1, progress)
                 checkpoints.add(model, scores)
-                values = ", ".join(f"{key} {value:.4f}" for key, value in scores.items())
-                progress.say(f"epoch {checkpoints.n_epochs}: {values}")
+                progress.say(f"epoch {checkpoints.n_epochs}: {_shown(scores)}")
             progress.total = progress.done  # No epoch is left, also if it stopped early.
+        if checkpoints.best > 0:
+            print(f"{name}: epoch {checkpoints.best} is kept, which has the least val_loss")
+        else:
+            print(
+                f"WARNING: {name}: no epoch had less val_loss than the start, which is kept: the network is as it was, "
+                "and its features too; try other layers or another learning_rate, or take the entry away"
+            )
 
     def _epoch(self, model: Any, epoch: int, progress: Progress) -> dict[str, float]:
         """Train on every picture once, and return the scores."""
@@ -214,3 +221,7 @@ def evaluate(model: Any, pictures: Pictures) -> dict[str, float]:
         losses.append(scores["loss"])
         hits.append(scores["accuracy"])
     return {"val_loss": float(np.mean(np.concatenate(losses))), "val_accuracy": float(np.mean(np.concatenate(hits)))}
+
+
+def _shown(scores: dict[str, float]) -> str:
+    return ", ".join(f"{key} {value:.4f}" for key, value in scores.items())

@@ -316,7 +316,10 @@ def warn_of_unused(options: Train, kinds: list[str], columns: dict[str, slice], 
                 f"dense head uses it, and train.head is {options.head}"
             )
     if "class_weight" in changed and outputs.kind != "classes":
-        print(f"WARNING: params.yaml: train.class_weight: changes nothing: the task has {outputs.kind}, not classes")
+        print(
+            f"WARNING: params.yaml: train.class_weight: is not used for {outputs.kind}, only for classes, and for "
+            "combinations of labels where those are tried"
+        )
     if options.ensemble != "concatenate" and len(columns) == 1 and not (options.ensemble == "stack" and kinds[1:]):
         print(f"WARNING: params.yaml: train.ensemble: {options.ensemble} changes nothing: there is one backbone")
 

@@ -3,6 +3,7 @@
 import difflib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 
@@ -85,8 +86,12 @@ def run(main: Callable[[], None]) -> None:
     is_program = interrupts_are_caught()
     try:
         main()
+        sys.stdout.flush()
         if is_program:
             end_undisturbed()
+    except BrokenPipeError:  # As with `| head`: what comes after is not wanted, nor is Python's complaint at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except UserError as error:
         for problem in error.problems[:MAX_LISTED]:
             print(f"ERROR: {problem}", file=sys.stderr)

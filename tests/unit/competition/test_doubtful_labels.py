@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
+from made_competitions import found, table
 
 from gap_ensemble.competition.doubtful_labels import MIN_RATIO
-from tests.unit.competition.made_competitions import found, table
 
 N = 120
 

@@ -107,6 +107,8 @@ def test_other_folds_and_other_targets_are_said(experiments: Path, capsys: pytes
     assert "WARNING: b: 60 of 60 rows validate in other folds than those of a" in out
     assert "no verdict, since the folds are not the same" in out
     assert "WARNING: b: was trained on other targets in 1 of 60 rows" in out
+    blend_experiments(["a", "b"], "mean", Path("blend.csv"))
+    assert "WARNING: b: was trained on other targets in 1 of 60 rows" in capsys.readouterr().out
 
 
 def test_numbers_are_compared_with_what_few_folds_allow(experiments: Path, capsys: pytest.CaptureFixture[str]) -> None:

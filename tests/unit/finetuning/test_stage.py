@@ -62,6 +62,25 @@ def test_a_patient_is_held_out_as_a_whole(drawn: Path, run_stage: Callable[..., 
     assert sorted(is_used.mean()) == [0] * 2 + [1] * 8
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"learning_rate": 1e-12, "optimizer": "sgd"}, "WARNING: A: no epoch had less val_loss than the start"),
+        ({"learning_rate": 0.003}, "A: epoch 1 is kept, which has the least val_loss"),
+    ],
+)
+def test_what_the_epochs_were_good_for_is_said(
+    change: dict[str, Any], said: str, run_stage: Callable[..., str]
+) -> None:
+    set_entry({**FROM_SCRATCH, "epochs": 1, **change})
+    change_params(PARAMS_FILE, lambda params: params["train"].update(folds=2))
+    out = run_stage("finetune", "A")
+    assert "A: epoch 0, before any training: val_loss" in out
+    assert said in out
+
+
 @pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize(
     ("entry", "message"),

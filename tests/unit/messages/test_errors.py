@@ -1,6 +1,10 @@
 """What a program says when it stops: one line for each problem, an exit status, no traceback."""
 
 import errno
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -48,3 +52,13 @@ def test_a_programs_own_fault_keeps_its_traceback() -> None:
     for error in (FileNotFoundError(errno.ENOENT, "gone", "x"), ValueError("a bug")):
         with pytest.raises(type(error)):
             run(raises(error))
+
+
+@pytest.mark.parametrize("n_lines", [1, 100_000])
+def test_a_reader_that_has_gone_gets_no_traceback(n_lines: int) -> None:
+    code = f"from gap_ensemble.messages.errors import run; run(lambda: print('line\\n' * {n_lines}))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        done = subprocess.run([sys.executable, "-c", code], stdout=gone, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
