@@ -17,7 +17,7 @@ LOCK = requirements-$(EXTRA).lock
 READY = $(VENV)/ready-$(EXTRA)
 
 # Columns that `make experiments` leaves out: files, counts but that of the rows that are scored, what is fitted.
-UNREAD = .*/|models|params\.yaml$$|train_n_samples|.*_std$$|submitted_|Created|State|Executor
+UNREAD = .*/|models|params\.yaml$$|train_n_samples|.*_std$$|submitted_|Created|Executor
 
 NO_RUN = no run is committed (dvc.lock), so there is nothing to go back to, and edits would be lost; first: \
 	git add -A && git commit -m 'First run'
@@ -42,12 +42,14 @@ experiments:
 
 # DVC may leave params.yaml as long as it was, in the second in which git last looked at it; then git, which goes by time
 # and length, takes the values of a failed experiment for its own. Touched, it is read. New files are only unstaged.
+# Links to weights that have gone, of a fine-tuning that is no more, stop DVC: stage networks links what there is.
 back:
 	@git cat-file -e HEAD:./dvc.lock 2>/dev/null || { echo "ERROR: $(NO_RUN)" >&2; exit 1; }
 	@touch params.yaml
 	git reset --quiet -- .
 	git restore .
 	$(firstword $(wildcard $(VENV)/bin/dvc) dvc) checkout --force
+	@if [ -d data/networks ]; then find -L data/networks -type l -delete; fi
 
 setup: $(READY)
 

@@ -73,6 +73,7 @@ def read_training_rows(reading: Reading) -> tuple[Target, list[Rows]]:
         if not targets:
             raise UserError(_no_labels(reading, named, column, list(by_path.values())))
         target = _settle(reading, targets)
+    target = _as_wanted(target, data)
     _check(reading, target)
     chosen = target.rows.file if target.rows else None
     reading.read |= set(chosen.name.split(" and ")) if chosen else set()
@@ -213,6 +214,29 @@ def _settle(reading: Reading, targets: list[Target]) -> Target:
                 "which in params.yaml, data.labels: prefix, folders, FILE or FILE:CLASS_COLUMN"
             )
     return chosen
+
+
+def _as_wanted(target: Target, data: Data) -> Target:
+    """Make grades of folders and prefixes that are called 0, 1, 2 …, where the parameters ask for grades.
+
+    Raises
+    ------
+    UserError
+        If `data.task` asks for what folders and prefixes can't say.
+    """
+    wanted = wanted_kind(data)
+    if target.source not in ("folders", "prefix") or wanted in ("", target.kind):
+        return target
+    if wanted == "grades" and all(name.isdecimal() and str(int(name)) == name for name in target.names):
+        grades = sorted(map(int, target.names))
+        return replace(target, kind="grades", names=[str(grade) for grade in range(grades[0], grades[-1] + 1)])
+    if data.task == "auto":
+        return target
+    raise UserError(
+        f"params.yaml: data.task: found {data.task}, and {target.source} say one class a picture "
+        f"({listed(target.names)}); accepted: auto, classes, or grades if they are whole numbers; or name a table with "
+        "data.labels: FILE:COLUMN"
+    )
 
 
 def _check(reading: Reading, target: Target) -> None:

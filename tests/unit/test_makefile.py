@@ -25,7 +25,16 @@ def test_the_table_of_experiments_has_what_is_read_and_makes_no_environment() ->
     words = shlex.split(done.stdout)
     assert words[:5] == ["dvc", "exp", "show", "--only-changed", "--drop"]
     assert words[6:] == ["-n", "3"]
-    shown = ["submission_log_loss", "val_accuracy", "val_n_samples", "seed", "train.head", "predict.clip", "data.raw"]
+    shown = [
+        "submission_log_loss",
+        "val_accuracy",
+        "val_n_samples",
+        "seed",
+        "train.head",
+        "predict.clip",
+        "data.raw",
+        "State",
+    ]
     left_out = [
         "data/rows.csv",
         "models",
@@ -103,3 +112,16 @@ def test_back_without_a_committed_run_loses_nothing(folder: Folder) -> None:
     assert done.returncode
     assert "ERROR: no run is committed (dvc.lock), so there is nothing to go back to" in done.stderr
     assert (folder.path / "params.yaml").read_text() == "folds: 4\n"
+
+
+def test_back_leaves_no_link_to_a_network_that_has_gone(folder: Folder) -> None:
+    """DVC stops at such a link: weights of a fine-tuning that is no more in params.yaml."""
+    folder.commit("params.yaml", "dvc.lock")
+    kept, gone = (folder.path / "data/networks" / name / "file" for name in ("Kept", "Tuned"))
+    for link in (kept, gone):
+        link.parent.mkdir(parents=True)
+    kept.symlink_to(folder.path / "params.yaml")
+    gone.symlink_to(folder.path / "weights/tuned/Tuned.weights.h5")
+    folder.back()
+    assert kept.is_symlink()
+    assert not gone.is_symlink()

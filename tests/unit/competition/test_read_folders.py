@@ -292,3 +292,20 @@ def test_a_link_that_leads_back_is_no_end_of_folders(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
 
     assert len(target_of_files(find_competition(raw, Data(raw="raw")))) == 2
+
+
+@pytest.mark.parametrize(
+    "data", [{"task": "grades"}, {"metric": "quadratic_kappa"}, {"task": "grades", "labels": "folders"}]
+)
+def test_folders_of_grades_are_ordered_and_an_empty_one_between_counts(tmp_path: Path, data: dict[str, str]) -> None:
+    files = [f"train/{grade}/{i}.jpg" for i, grade in enumerate([0, 2, 10] * 4)] + ["test/x.jpg"]
+    result = found(tmp_path, files, {"sample_submission.csv": "id,level\nx,0\n"}, **data)
+    assert result.competition.task.kind == "grades"
+    assert result.competition.task.names == [str(grade) for grade in range(11)]
+
+
+@pytest.mark.parametrize("task", ["labels", "numbers", "grades"])
+def test_a_task_that_folders_can_not_say_is_refused(tmp_path: Path, task: str) -> None:
+    files = [f"train/{'cd'[i % 2]}/{i}.jpg" for i in range(9)] + ["test/x.jpg"]
+    with pytest.raises(UserError, match=f"data.task: found {task}, and folders say one class a picture"):
+        found(tmp_path, files, {"sample_submission.csv": "id,label\nx,0\n"}, task=task)
