@@ -81,7 +81,7 @@ class DenseHead:
     scale: np.ndarray
     layers: Layers
 
-    unit = "epochs"
+    unit = "epochs of single heads"
 
     @classmethod
     def n_steps(cls, data: TrainingData) -> int:
