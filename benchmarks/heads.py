@@ -35,7 +35,7 @@ from gap_ensemble.messages.errors import run
 from gap_ensemble.params import Train, load_params
 from gap_ensemble.paths import ENSEMBLE
 from gap_ensemble.scoring.decisions import cross_fitted
-from gap_ensemble.storage.features import open_features
+from gap_ensemble.storage.features import TABLE, open_features
 from gap_ensemble.tasks.task import Encoding, Task, task_of
 from gap_ensemble.tasks.training import read_training_set
 
@@ -44,6 +44,7 @@ OURS: dict[str, dict[str, Any]] = {
     "logistic": {"head": "logistic"},
     "ridge": {"head": "ridge"},
     "auto": {"head": "auto"},
+    "concatenate": {"ensemble": "concatenate"},
     "blend": {"ensemble": "blend"},
     "stack": {"ensemble": "stack"},
     "auto-blend": {"head": "auto", "ensemble": "blend"},
@@ -78,7 +79,8 @@ def main() -> None:
         os.chdir(home / repository)
         for case in cases():
             alone = [f"only {name}" for name in case.columns] if len(case.columns) > 1 else []
-            for name in [*OURS, *alone, *plain_names(case)]:
+            ours = [name for name in OURS if name != "concatenate" or TABLE in case.columns]  # Else it is the default.
+            for name in [*ours, *alone, *plain_names(case)]:
                 if not arguments.only or name in arguments.only:
                     print(line(repository.name, name, case), flush=True)
 

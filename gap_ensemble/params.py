@@ -200,7 +200,7 @@ class Train(Section):
     """`train`: the head and how it is validated."""
 
     head: Literal["dense", "logistic", "ridge", "auto"] = "dense"
-    ensemble: Literal["concatenate", "blend", "stack"] = "concatenate"
+    ensemble: Literal["concatenate", "blend", "stack"] | None = None
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     folds: Annotated[int, Field(ge=1, le=100)] = 5
     class_weight: Literal["balanced"] | None = None

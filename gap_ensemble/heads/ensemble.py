@@ -11,7 +11,8 @@
 
 `train.ensemble` says how: `concatenate` trains one head on the features of all backbones side by side. `blend` trains
 one head for each backbone, and averages their predictions with weights. `stack` trains both, and a second level on top
-of their predictions. `train.head: auto` trains every kind of head, and takes the best for each part.
+of their predictions. Null is one of them, see `ensemble_of`. `train.head: auto` trains every kind of head, and takes
+the best for each part.
 
 All that is chosen or fitted on predictions (the kind of head, weights, the second level) is cross-fitted: for the
 models that are saved, by the out-of-fold predictions of all rows; for those that scores are taken of, without the fold
@@ -36,6 +37,7 @@ from gap_ensemble.heads.rows import Features, Rows
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.messages.progress import Progress
 from gap_ensemble.params import Train
+from gap_ensemble.storage.features import TABLE
 from gap_ensemble.storage.files import write_text
 from gap_ensemble.storage.hdf5 import block_slices
 
@@ -246,6 +248,7 @@ def fit_ensemble(
     UserError
         If a parameter does not go with the data.
     """
+    options = options.model_copy(update={"ensemble": ensemble_of(options, columns, data.n_folds)})
     parts = parts_of(options, columns)
     kinds = kinds_of(options, parts, data)
     warn_of_unused(options, kinds, columns, data.outputs)
@@ -270,6 +273,17 @@ def fit_ensemble(
         # A single split has no rows by which weights could be fitted and others by which they could be scored.
         return FittedEnsemble(models, models, curves[0], data)
     return _combined(options, models, curves, data, loss)
+
+
+def ensemble_of(options: Train, columns: dict[str, slice], n_folds: int) -> str:
+    """Return `train.ensemble`, or what suits the features if it is null.
+
+    Columns of a table are of another kind than features of networks: one head has one penalty and one dropout for both,
+    and a second level finds how much each of them counts (measured in docs/heads.md).
+    """
+    if options.ensemble is not None:
+        return options.ensemble
+    return "stack" if TABLE in columns and len(columns) > 1 and n_folds > 1 else "concatenate"
 
 
 def parts_of(options: Train, columns: dict[str, slice]) -> dict[str, slice]:
