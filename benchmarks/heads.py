@@ -4,7 +4,8 @@
     python -m benchmarks.heads REPOSITORY ... --only default auto
 
 Reads `features/ensemble.h5`, `features/groups.csv`, the targets and the folds of each repository as stage train does,
-and trains every row of the table on the same folds; `only NAME` is the default head on one backbone. Prints a line
+and trains every row of the table on the same folds. `default` is params.yaml as it is; `dense`, `logistic`, `ridge`,
+`auto` and `seeds-3` are heads on all features side by side; `only NAME` is the dense head on one backbone. Prints a line
 each: the log loss (mean squared error of numbers), the task's metric on what would be submitted, cross-fitted, both
 with their standard deviation over folds, and seconds.
 """
@@ -35,21 +36,21 @@ from gap_ensemble.messages.errors import run
 from gap_ensemble.params import Train, load_params
 from gap_ensemble.paths import ENSEMBLE
 from gap_ensemble.scoring.decisions import cross_fitted
-from gap_ensemble.storage.features import TABLE, open_features
+from gap_ensemble.storage.features import open_features
 from gap_ensemble.tasks.task import Encoding, Task, task_of
 from gap_ensemble.tasks.training import read_training_set
 
+SIDE_BY_SIDE = {"ensemble": "concatenate"}
 OURS: dict[str, dict[str, Any]] = {
     "default": {},
-    "logistic": {"head": "logistic"},
-    "ridge": {"head": "ridge"},
-    "auto": {"head": "auto"},
-    "concatenate": {"ensemble": "concatenate"},
+    "dense": SIDE_BY_SIDE,
+    "logistic": {"head": "logistic", **SIDE_BY_SIDE},
+    "ridge": {"head": "ridge", **SIDE_BY_SIDE},
+    "auto": {"head": "auto", **SIDE_BY_SIDE},
+    "seeds-3": {"seeds": 3, **SIDE_BY_SIDE},
     "blend": {"ensemble": "blend"},
-    "stack": {"ensemble": "stack"},
     "auto-blend": {"head": "auto", "ensemble": "blend"},
     "auto-stack": {"head": "auto", "ensemble": "stack"},
-    "seeds-3": {"seeds": 3},
 }
 STRENGTHS = (0.003, 0.01, 0.1, 1.0)
 N_COMPONENTS = {"LDA": 300, "SVC": 300, "HistGradientBoosting": 50}
@@ -79,8 +80,7 @@ def main() -> None:
         os.chdir(home / repository)
         for case in cases():
             alone = [f"only {name}" for name in case.columns] if len(case.columns) > 1 else []
-            ours = [name for name in OURS if name != "concatenate" or TABLE in case.columns]  # Else it is the default.
-            for name in [*ours, *alone, *plain_names(case)]:
+            for name in [*OURS, *alone, *plain_names(case)]:
                 if not arguments.only or name in arguments.only:
                     print(line(repository.name, name, case), flush=True)
 
@@ -119,8 +119,8 @@ def plain_model(name: str) -> Pipeline:
     return make_pipeline(StandardScaler(), PCA(N_COMPONENTS[kind], random_state=0), model)
 
 
-def line(competition: str, name: str, case: Case) -> str:
-    """Train one row of the table on all folds, and return it."""
+def line(competition: str, name: str, case: Case, options: dict[str, Any] | None = None) -> str:
+    """Train one row of the table on all folds, and return it; `options` of `train` in place of those of its name."""
     data, columns, start = case.data, case.columns, time.perf_counter()
     if name.startswith("only "):  # The default head on one backbone.
         span = columns[name.removeprefix("only ")]
@@ -129,7 +129,7 @@ def line(competition: str, name: str, case: Case) -> str:
     if not name.startswith("scikit-learn"):
         predictions = np.zeros((len(data.y), data.outputs.n), np.float32)
         with contextlib.redirect_stdout(io.StringIO()):
-            fitted = fit_ensemble(Train(**OURS.get(name, {})), columns, data)
+            fitted = fit_ensemble(Train(**(options or OURS.get(name, {}))), columns, data)
         for k in range(data.n_folds):
             for numbers, values in fitted.out_of_fold(k):
                 predictions[numbers] = values

@@ -4,7 +4,7 @@
 
 Computes the features of views of every training picture with the networks of the repository: the mirror image, and five
 crops (the corners and the middle) of 7/8 of its width and height. Prints a line, as `benchmarks.heads` does, for the
-default head on the features of the whole picture, and on means over it and its views.
+dense head on the features of the whole picture by all networks side by side, and on means over it and its views.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.heads import cases, line
+from benchmarks.heads import SIDE_BY_SIDE, cases, line
 from benchmarks.resize import extract
 from gap_ensemble.extraction.devices import find_device
 from gap_ensemble.extraction.engines import open_engine
@@ -59,9 +59,8 @@ def main() -> None:
                 "mean of whole, mirror image and five crops": (whole + mirror + 5 * five) / 7,
             }
             for name, features in views.items():
-                print(
-                    line(repository.name, name, replace(case, data=replace(case.data, features=features))), flush=True
-                )
+                of_views = replace(case, data=replace(case.data, features=features))
+                print(line(repository.name, name, of_views, SIDE_BY_SIDE), flush=True)
 
 
 def mirrored(path: Path, size: int) -> np.ndarray:

@@ -37,7 +37,6 @@ from gap_ensemble.heads.rows import Features, Rows
 from gap_ensemble.messages.errors import UserError
 from gap_ensemble.messages.progress import Progress
 from gap_ensemble.params import Train
-from gap_ensemble.storage.features import TABLE
 from gap_ensemble.storage.files import write_text
 from gap_ensemble.storage.hdf5 import block_slices
 
@@ -48,6 +47,8 @@ PREDICTS = {
     "logistic": {"classes", "labels"},
     "ridge": {"classes", "labels", "numbers"},
 }
+# Without a word, larger heads are not trained once more for each network.
+MAX_STACKED_WEIGHTS = 2_000_000
 ONLY_DENSE = (
     "hidden",
     "dropout",
@@ -248,7 +249,7 @@ def fit_ensemble(
     UserError
         If a parameter does not go with the data.
     """
-    options = options.model_copy(update={"ensemble": ensemble_of(options, columns, data.n_folds)})
+    options = options.model_copy(update={"ensemble": ensemble_of(options, columns, data)})
     parts = parts_of(options, columns)
     kinds = kinds_of(options, parts, data)
     warn_of_unused(options, kinds, columns, data.outputs)
@@ -275,15 +276,17 @@ def fit_ensemble(
     return _combined(options, models, curves, data, loss)
 
 
-def ensemble_of(options: Train, columns: dict[str, slice], n_folds: int) -> str:
-    """Return `train.ensemble`, or what suits the features if it is null.
+def ensemble_of(options: Train, columns: dict[str, slice], data: EnsembleData) -> str:
+    """Return `train.ensemble`; if it is null, `stack`, but `concatenate` where there is nothing to stack, or too much.
 
-    Columns of a table are of another kind than features of networks: one head has one penalty and one dropout for both,
-    and a second level finds how much each of them counts (measured in docs/heads.md).
+    Stacking was the best or level with the best on every set (docs/heads.md). One head has one penalty and one dropout
+    for all features; a second level finds how much each network, and columns of a table, should count.
     """
     if options.ensemble is not None:
         return options.ensemble
-    return "stack" if TABLE in columns and len(columns) > 1 and n_folds > 1 else "concatenate"
+    n_weights = max(span.stop for span in columns.values()) * data.outputs.n_logits
+    is_stacked = len(columns) > 1 and data.n_folds > 1 and n_weights <= MAX_STACKED_WEIGHTS
+    return "stack" if is_stacked else "concatenate"
 
 
 def parts_of(options: Train, columns: dict[str, slice]) -> dict[str, slice]:

@@ -14,7 +14,15 @@ from sklearn.preprocessing import StandardScaler
 from gap_ensemble.heads import linear, side_by_side
 from gap_ensemble.heads import rows as rows_module
 from gap_ensemble.heads.combine import fit_mean_weights, fit_stack_weights, mean_row_loss, stack_of
-from gap_ensemble.heads.ensemble import HEADS, Ensemble, EnsembleData, FittedEnsemble, ensemble_of, fit_ensemble
+from gap_ensemble.heads.ensemble import (
+    HEADS,
+    MAX_STACKED_WEIGHTS,
+    Ensemble,
+    EnsembleData,
+    FittedEnsemble,
+    ensemble_of,
+    fit_ensemble,
+)
 from gap_ensemble.heads.head import Outputs, TrainingData, trials
 from gap_ensemble.heads.linear import TurnedRows, turned_rows
 from gap_ensemble.heads.logistic import fit_path
@@ -276,28 +284,31 @@ def test_no_row_of_a_fold_or_its_group_decides_for_the_fold(n_folds: int, pairs:
 
 
 @pytest.mark.parametrize(
-    ("columns", "options", "expected"),
+    ("columns", "n_classes", "options", "expected"),
     [
-        (["A", "B"], {}, "concatenate"),
-        (["A", "columns"], {}, "stack"),
-        (["A", "columns"], {"ensemble": "blend"}, "blend"),
-        (["A", "columns"], {"folds": 1}, "concatenate"),
-        (["columns"], {}, "concatenate"),
+        (["A", "B"], 4, {}, "stack"),
+        (["A", "columns"], 4, {}, "stack"),
+        (["A", "B"], 4, {"ensemble": "blend"}, "blend"),
+        (["A", "B"], 4, {"folds": 1}, "concatenate"),
+        (["A"], 4, {}, "concatenate"),
+        (["A", "B"], MAX_STACKED_WEIGHTS, {}, "concatenate"),
     ],
 )
-def test_columns_of_a_table_are_stacked(columns: list[str], options: dict[str, Any], expected: str) -> None:
+def test_several_backbones_are_stacked_if_they_can_be(
+    columns: list[str], n_classes: int, options: dict[str, Any], expected: str
+) -> None:
+    features, label = made_features(20)
     parameters = Train(**options)
-    spans = {name: slice(i, i + 1) for i, name in enumerate(columns)}
-    assert ensemble_of(parameters, spans, parameters.folds) == expected
+    fold = assign_folds(label, parameters.folds, 0)
+    data = EnsembleData(features, label, Outputs("classes", n_classes), fold, np.arange(20), 0)
+    assert ensemble_of(parameters, {name: slice(i, i + 1) for i, name in enumerate(columns)}, data) == expected
 
 
-def test_without_a_word_the_ensemble_of_a_network_and_columns_is_a_stack() -> None:
+def test_without_a_word_networks_are_stacked() -> None:
     features, label = made_features(90)
     data = EnsembleData(features, label, Outputs("classes", 4), assign_folds(label, 3, 0), np.arange(90), 0)
-    fitted = fit_ensemble(
-        Train(head="ridge", folds=3), {"A": slice(0, 6), "columns": slice(6, features.shape[1])}, data
-    )
-    assert {member.part for member in fitted.models[0].members} == {"A", "columns", "all"}
+    fitted = fit_ensemble(Train(head="ridge", folds=3), {"A": slice(0, 6), "B": slice(6, features.shape[1])}, data)
+    assert {member.part for member in fitted.models[0].members} == {"A", "B", "all"}
     assert fitted.models[0].rule == "stack"
 
 
