@@ -5,8 +5,8 @@
 
 Reads `features/ensemble.h5`, `features/groups.csv`, the targets and the folds of each repository as stage train does,
 and trains every row of the table on the same folds. `default` is params.yaml as it is; `dense`, `logistic`, `ridge`,
-`auto` and `seeds-3` are heads on all features side by side; `only NAME` is the dense head on one backbone. Prints a
-line each: the log loss (mean squared error of numbers), the task's metric on what would be submitted, cross-fitted, both
+`auto` and `seeds-3` are heads on all features side by side; `only NAME` is the dense head on one backbone. A line has
+the log loss (mean squared error of numbers), and the metric of the task on what would be submitted, cross-fitted, both
 with their standard deviation over folds, and seconds.
 """
 
