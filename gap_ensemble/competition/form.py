@@ -287,6 +287,11 @@ def _rare_classes(target: Target) -> str:
 def doubts_of_metric(path: str, sample: Sample, submission: Submission, target: Target, metric: str) -> list[str]:
     """Return a line if a metric that was given can score the targets, but hardly what the sample shows.
 
+    Raises
+    ------
+    UserError
+        If it can't score that at all.
+
     Parameters
     ----------
     path : str
@@ -311,12 +316,19 @@ def doubts_of_metric(path: str, sample: Sample, submission: Submission, target: 
             f"{found}, for which whole grades are submitted, but {path} holds {fractions[0]!r} in {column}; if the "
             "competition scores probabilities, the metric is another one, such as log_loss or roc_auc"
         ]
-    if submission.form in ("class", "labels") and metric in ("roc_auc", "log_loss"):
-        return [
+    if submission.form in ("class", "grade", "labels") and metric in ("roc_auc", "log_loss"):
+        fits = {
+            "class": "accuracy or f1_macro",
+            "grade": "quadratic_kappa or accuracy",
+            "labels": "f1_samples or f1_macro",
+        }
+        line = (
             f"{found}, which scores probabilities, but {path} holds {submission.form} in {column}, and that is what is "
-            "submitted; the metric is rather another one, such as "
-            f"{'f1_samples or f1_macro' if submission.form == 'labels' else 'accuracy or f1_macro'}"
-        ]
+            f"submitted; the metric is rather another one, such as {fits[submission.form]}"
+        )
+        if submission.form == "labels":  # 0 and 1 have such a score, too.
+            return [line]
+        raise UserError(line)
     return []
 
 

@@ -332,11 +332,13 @@ def _column(raw: Path, rows: Rows, name: str, sample: Sample | None, data: Data,
         if names and all(value.isdigit() for value in names):
             n_filled = len(names)
             names = [str(grade) for grade in range(int(names[0]), int(names[-1]) + 1)]
-            if len(names) > 2 * n_filled:
-                row = next(row for row, found in several.items() if found[0] == names[-1])
+            highest = [row for row, found in several.items() if found[0] == names[-1]]
+            # 11 in one row, and no row with 9 or 10, is a mistyped 1.
+            is_far_off = len(highest) == 1 and len(names) > 3 and not {names[-2], names[-3]} & set(distinct)
+            if len(names) > 2 * n_filled or is_far_off:
                 problems.append(
-                    f"{named} {row!r} holds {names[-1]!r} in {name}, and most grades below it stand nowhere; correct "
-                    "it, or set data.task: numbers or classes"
+                    f"{named} {highest[0]!r} holds {names[-1]!r} in {name}, and the grades below it stand nowhere; "
+                    "correct it, or set data.task: numbers or classes"
                 )
     elif kind == "labels":
         tokens = {label for found in several.values() for label in found[0].split(separator)}

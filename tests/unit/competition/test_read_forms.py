@@ -345,7 +345,6 @@ def test_names_that_are_no_samples(name: str) -> None:
         ("01", "rmse", "0.5", ["makes numbers of label", "0 and 1 only"]),
         ("01", "quadratic_kappa", "0.5", ["whole grades", "holds '0.5' in label", "log_loss or roc_auc"]),
         (["a b", "b", "a"], "roc_auc", "a", ["scores probabilities", "holds labels in label", "f1_samples"]),
-        (["a", "b", "c"], "log_loss", "a", ["scores probabilities", "holds class in label", "accuracy"]),
         ("01", "roc_auc", "0.5", []),
         ("01234", "quadratic_kappa", "0", []),
         (["0.5", "1"], "rmse", "0.5", []),
@@ -387,3 +386,16 @@ def test_a_column_of_probabilities_is_of_the_class_that_it_is_called_like(
     assert submission is not None
     assert submission.positive_class == positive
     assert ("the last by name" in form_summary(submission)) == (column == "label")
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "roc_auc"])
+@pytest.mark.parametrize(("values", "task", "form"), [("abc", "classes", "class"), ("0123", "grades", "grade")])
+def test_probabilities_are_not_scored_where_decisions_are_submitted(
+    tmp_path: Path, values: str, task: str, form: str, metric: str
+) -> None:
+    tables = {
+        "train.csv": table("id,label", [(i, values[i % len(values)]) for i in range(12)]),
+        "sample_submission.csv": table("id,label", [(i, values[0]) for i in (12, 13)]),
+    }
+    with pytest.raises(UserError, match=f"found {metric}, which scores probabilities, .* holds {form} in label"):
+        found(tmp_path, [f"images/{i}.jpg" for i in range(14)], tables, metric=metric, task=task)

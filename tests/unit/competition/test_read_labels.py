@@ -443,8 +443,9 @@ def test_a_mistyped_grade_that_makes_classes_of_all_is_named(tmp_path: Path, str
     ("stray", "data", "said"),
     [
         ("l", {"metric": "quadratic_kappa"}, "holds 'l' in diagnosis, where no other row does"),
-        ("33", {"metric": "quadratic_kappa"}, "holds '33' in diagnosis, and most grades below it stand nowhere"),
-        ("33", {"task": "grades"}, "holds '33' in diagnosis, and most grades below it stand nowhere"),
+        ("33", {"metric": "quadratic_kappa"}, "holds '33' in diagnosis, and the grades below it stand nowhere"),
+        ("33", {"task": "grades"}, "holds '33' in diagnosis, and the grades below it stand nowhere"),
+        ("11", {"metric": "quadratic_kappa"}, "holds '11' in diagnosis, and the grades below it stand nowhere"),
         ("l", {"task": "grades"}, "holds 'l' in diagnosis; accepted: a whole number"),
     ],
 )
