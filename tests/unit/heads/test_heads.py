@@ -46,6 +46,8 @@ def made_features(n_rows: int = 400, n_classes: int = 2, seed: int = 0) -> tuple
 
 
 def fit(options: Train, features: Any, label: np.ndarray) -> FittedEnsemble:
+    """Train heads on all columns side by side, if the options do not say otherwise."""
+    options = options.model_copy(update={"ensemble": options.ensemble or "concatenate"})
     fold = assign_folds(label, options.folds, 0)
     outputs = Outputs("classes", int(label.max()) + 1)
     return fit_ensemble(options, COLUMNS, EnsembleData(features, label, outputs, fold, np.arange(len(label)), 0))
