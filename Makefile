@@ -22,6 +22,9 @@ UNREAD = .*/|models|params\.yaml$$|train_n_samples|.*_std$$|submitted_|Created|E
 NO_RUN = no run is committed (dvc.lock), so there is nothing to go back to, and edits would be lost; first: \
 	git add -A && git commit -m 'First run'
 
+DETACHED = no branch is checked out, as after an experiment that was killed, so commits made here are on none; \
+	git switch BRANCH goes back to yours (git branch lists them)
+
 .PHONY: demo test unit long experiments back setup check lock
 
 demo: setup
@@ -45,6 +48,7 @@ experiments:
 # Links to weights that have gone, of a fine-tuning that is no more, stop DVC: stage networks links what there is.
 back:
 	@git cat-file -e HEAD:./dvc.lock 2>/dev/null || { echo "ERROR: $(NO_RUN)" >&2; exit 1; }
+	@git symbolic-ref --quiet HEAD >/dev/null || echo "WARNING: $(DETACHED)" >&2
 	@touch params.yaml
 	git reset --quiet -- .
 	git restore .

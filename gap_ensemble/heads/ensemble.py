@@ -393,7 +393,8 @@ def _combined(
 
     rule: Literal["mean", "stack"] = "stack" if options.ensemble == "stack" else "mean"
     weights = fit(np.ones(len(y), bool))
-    print("Heads: " + ", ".join(f"{w:.3f} {m.name}" for w, m in zip(weights, members, strict=True) if w > 0))
+    how = " (factors of the second level, which need not sum to 1)" if rule == "stack" else ""
+    print(f"Heads{how}: " + ", ".join(f"{w:.3f} {m.name}" for w, m in zip(weights, members, strict=True) if w > 0))
     final = [replace(model, weights=weights, rule=rule) for model in models]
     crossed = [replace(model, weights=fit(fold != k), rule=rule) for k, model in enumerate(models)]
     return FittedEnsemble(final, crossed, curves[int(weights.argmax())], data)

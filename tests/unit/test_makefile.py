@@ -125,3 +125,11 @@ def test_back_leaves_no_link_to_a_network_that_has_gone(folder: Folder) -> None:
     folder.back()
     assert kept.is_symlink()
     assert not gone.is_symlink()
+
+
+def test_back_says_where_no_branch_is_checked_out(folder: Folder) -> None:
+    """A killed `dvc exp run` leaves that, and commits made there are easily lost."""
+    folder.commit("params.yaml", "dvc.lock")
+    assert "no branch is checked out" not in folder.back().stderr
+    folder.run("git", "checkout", "--quiet", "--detach")
+    assert "WARNING: no branch is checked out" in folder.back().stderr
