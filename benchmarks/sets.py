@@ -1,7 +1,7 @@
 """The competitions of the tables: a repository for each, its submissions and its scores out of fold.
 
     python -m benchmarks.sets COMPETITIONS --network Xception=FILE --network MobileNetV2=FILE
-    python -m benchmarks.sets COMPETITIONS --network … --only leaf knee-oa --train default logistic stack
+    python -m benchmarks.sets COMPETITIONS --network … --only leaf knee-oa --train default dense logistic
 
 COMPETITIONS is a folder with the competitions' files, each in a folder of its own; those that are not there are left
 out. Lays out a repository for each in `--work`, with the lines of params.yaml that it needs, runs `dvc repro predict`

@@ -47,17 +47,17 @@ def main() -> None:
     home = Path.cwd()
     for repository in arguments.repositories:
         os.chdir(home / repository)
-        paths = pictures_of_rows()
-        for case in cases():
-            whole = case.data.features
-            mirror = features_of(mirrored, paths, case.columns, whole)
-            five = np.mean([features_of(crop, paths, case.columns, whole) for crop in crops], axis=0)
-            views = {
-                "whole": whole,
-                "mean of whole and mirror image": (whole + mirror) / 2,
-                "mean of whole and five crops": (whole + 5 * five) / 6,
-                "mean of whole, mirror image and five crops": (whole + mirror + 5 * five) / 7,
-            }
+        paths, encodings = pictures_of_rows(), cases()
+        columns, whole = encodings[0].columns, encodings[0].data.features
+        mirror = features_of(mirrored, paths, columns, whole)
+        five = np.mean([features_of(crop, paths, columns, whole) for crop in crops], axis=0)
+        views = {
+            "whole": whole,
+            "mean of whole and mirror image": (whole + mirror) / 2,
+            "mean of whole and five crops": (whole + 5 * five) / 6,
+            "mean of whole, mirror image and five crops": (whole + mirror + 5 * five) / 7,
+        }
+        for case in encodings:
             for name, features in views.items():
                 of_views = replace(case, data=replace(case.data, features=features))
                 print(line(repository.name, name, of_views, SIDE_BY_SIDE), flush=True)

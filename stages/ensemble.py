@@ -32,7 +32,7 @@ from gap_ensemble.storage.concatenate import (
     pool_of,
     rows_with_pictures,
 )
-from gap_ensemble.storage.features import TABLE, create_features, open_features
+from gap_ensemble.storage.features import create_features, open_features
 from gap_ensemble.storage.files import require_room
 from gap_ensemble.storage.hdf5 import atomic_hdf5, text_array
 from gap_ensemble.storage.manifest import whole_pictures
@@ -59,7 +59,7 @@ def main() -> None:
         check_same_pictures(files)
         columns = columns_of(
             {name: file["train"].shape[1] * pools["train"].n_slots for name, file in files.items()}
-            | ({TABLE: tables["train"].shape[1]} if tables["train"].shape[1] else {})
+            | ({"columns": tables["train"].shape[1]} if tables["train"].shape[1] else {})
         )
         n_features = max(stop for _, stop in columns.values())
         n_networks = n_features - tables["train"].shape[1]

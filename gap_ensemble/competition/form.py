@@ -287,11 +287,6 @@ def _rare_classes(target: Target) -> str:
 def doubts_of_metric(path: str, sample: Sample, submission: Submission, target: Target, metric: str) -> list[str]:
     """Return a line if a metric that was given can score the targets, but hardly what the sample shows.
 
-    Raises
-    ------
-    UserError
-        If it can't score that at all.
-
     Parameters
     ----------
     path : str
@@ -303,6 +298,11 @@ def doubts_of_metric(path: str, sample: Sample, submission: Submission, target: 
         What is predicted.
     metric : str
         `data.metric`.
+
+    Raises
+    ------
+    UserError
+        If it can't score that at all.
     """
     column, fractions = sample.columns[0], [value for value in sample.values if is_number(value) and float(value) % 1]
     found = f"params.yaml: data.metric: found {metric}"

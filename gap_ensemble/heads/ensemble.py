@@ -47,8 +47,6 @@ PREDICTS = {
     "logistic": {"classes", "labels"},
     "ridge": {"classes", "labels", "numbers"},
 }
-# Without a word, larger heads are not trained once more for each network.
-MAX_STACKED_WEIGHTS = 2_000_000
 ONLY_DENSE = (
     "hidden",
     "dropout",
@@ -61,6 +59,8 @@ ONLY_DENSE = (
     "patience",
     "seeds",
 )
+# Without a word, larger heads are not trained once more for each network.
+MAX_STACKED_WEIGHTS = 2_000_000
 
 # Out-of-fold predictions that are held in memory at a time, as numbers; of more, the first rows stand for all.
 MAX_HELD = 2**26

@@ -25,8 +25,6 @@ from gap_ensemble.storage.files import require_room
 from gap_ensemble.storage.hdf5 import atomic_hdf5, block_slices
 from gap_ensemble.storage.store import StoredRows
 
-# What columns of a table are called among the names of networks, in the attribute `columns` of features/ensemble.h5.
-TABLE = "columns"
 # What a row stands for: a picture, or a row of data/rows.csv.
 Named = Literal["file", "row"]
 
